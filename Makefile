@@ -1,0 +1,77 @@
+# `make` alone lists the targets. Everything a target needs is set up by it, on a fresh machine too:
+# Python 3.11 or newer and the way to a package index are all that must be there.
+
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell command -v $(name))))
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+ARGS ?=
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: serve
+serve: $(VENV)/runtime ## Run the gateway (ARGS="--port 9090")
+	@$(BIN)/hermod serve $(ARGS)
+
+.PHONY: test
+test: $(VENV)/dev ## Run all tests, short forms of the long ones included
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: $(VENV)/dev ## Format, lint, imports, types, unit and store tests: before each commit
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/basedpyright --warnings
+	@$(BIN)/python -m pytest -q tests/unit tests/store tests/docs $(ARGS)
+
+.PHONY: format
+format: $(VENV)/dev ## Format the code and sort its imports
+	@$(BIN)/ruff check --select I --fix --quiet .
+	@$(BIN)/ruff format .
+
+.PHONY: bench
+bench: $(VENV)/dev ## Measure; raw figures go to bench/results/ (ARGS="--quick")
+	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: torture
+torture: $(VENV)/dev ## 5,000 jobs, ten kill -9, and the verdict (ARGS="--seed 7")
+	@$(BIN)/python -m tests.support.torture --jobs 5000 --kills 10 $(ARGS)
+
+.PHONY: real-text
+real-text: $(VENV)/dev ## A thousand real prompts through an upstream that is not ours
+	@$(BIN)/python -m tests.realtext $(ARGS)
+
+.PHONY: lock
+lock: $(VENV)/dev ## Pin the newest versions that pyproject.toml allows, with hashes
+	@$(BIN)/uv pip compile $(LOCK) --group build pyproject.toml -o requirements/runtime.txt
+	@$(BIN)/uv pip compile $(LOCK) --group build --group dev \
+	  -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
+
+LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+  --no-emit-find-links --upgrade --quiet
+
+.PHONY: clean
+clean: ## Remove what the other targets have made, but no data
+	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "No python3 found. Install Python 3.11 or newer." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; found $$($(PYTHON) --version). Set PYTHON=…" >&2; exit 1; }
+	@echo "Setting up $(VENV) …"
+	@"$(PYTHON)" -m venv $(VENV)
+
+$(VENV)/runtime: $(VENV)/bin/python requirements/runtime.txt pyproject.toml
+	@$(PIP) install --require-hashes -r requirements/runtime.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/runtime requirements/dev.txt
+	@echo "Installing what the tests need …"
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@

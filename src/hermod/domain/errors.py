@@ -1,0 +1,51 @@
+"""The errors the gateway raises on purpose.
+
+HermodError
+├── Refused            the caller's request, with the Failure to show
+├── StoreError
+│   ├── StoreFull          the disk is full; nothing was written
+│   └── StoreUnavailable   busy, closed, read-only or away; nothing is known to be written
+└── ConfigError        the configuration, with every problem found
+"""
+
+from collections.abc import Sequence
+
+from hermod.domain.failure import Failure
+
+
+class HermodError(Exception):
+    """The root of them all."""
+
+
+class Refused(HermodError):
+    """A request that is answered with an error instead of being accepted."""
+
+    def __init__(self, failure: Failure, retry_after_s: int | None = None) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+        self.retry_after_s = retry_after_s
+
+
+def bad_request(message: str) -> Refused:
+    """A 400 with this message."""
+    return Refused(Failure(message, status_code=400))
+
+
+class StoreError(HermodError):
+    """The store could not do what was asked. The message is fit for a client."""
+
+
+class StoreFull(StoreError):
+    """The disk is full; nothing was written."""
+
+
+class StoreUnavailable(StoreError):
+    """The store is busy, closed, read-only or away."""
+
+
+class ConfigError(HermodError):
+    """The configuration is wrong; `problems` names every place and its remedy."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)

@@ -1,0 +1,221 @@
+"""What a job is: its states, who may see it, and the pieces the store hands out.
+
+Instants (`…_at`) are int64 microseconds since the epoch, UTC (design.md 8, 11).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+
+class State(StrEnum):
+    """The inside states of a job. The same list stands in the `CHECK` of every store's schema."""
+
+    QUEUED = "queued"
+    """Accepted and never started. A worker's claim moves it on, or the queue deadline."""
+    RUNNING = "running"
+    """Leased to a worker. Its finish moves it on, or its release, or the loss of its lease."""
+    WAITING = "waiting"
+    """Started before and to be started again at `run_at`. A claim moves it on, or the deadline."""
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    """Never finished before its queue or job deadline."""
+
+
+TERMINAL: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.EXPIRED})
+
+TRANSITIONS: Final[dict[State, frozenset[State]]] = {
+    State.QUEUED: frozenset({State.RUNNING, State.CANCELLED, State.EXPIRED}),
+    State.RUNNING: frozenset(
+        {State.WAITING, State.COMPLETED, State.FAILED, State.CANCELLED, State.EXPIRED}
+    ),
+    State.WAITING: frozenset({State.RUNNING, State.FAILED, State.CANCELLED, State.EXPIRED}),
+    State.COMPLETED: frozenset(),
+    State.FAILED: frozenset(),
+    State.CANCELLED: frozenset(),
+    State.EXPIRED: frozenset(),
+}
+"""Every move a job can make. Nothing leads back to `queued`, nothing leaves a terminal state."""
+
+WIRE_STATUS: Final[dict[State, str]] = {
+    State.QUEUED: "pending",
+    State.RUNNING: "processing",
+    State.WAITING: "processing",
+    State.COMPLETED: "completed",
+    State.FAILED: "failed",
+    State.CANCELLED: "failed",
+    State.EXPIRED: "failed",
+}
+"""How each state reads on Bifrost's wire (design.md 3.2). Its rank never decreases."""
+
+
+class Mode(StrEnum):
+    """Whether somebody holds a connection open for the job."""
+
+    ASYNC = "async"
+    SYNC = "sync"
+
+
+class OnUnknown(StrEnum):
+    """What to do with a job whose upstream call may have taken effect unseen."""
+
+    RETRY = "retry"
+    FAIL = "fail"
+
+
+class AttemptState(StrEnum):
+    """The outcome of one upstream call."""
+
+    SENDING = "sending"
+    """Committed before the first byte; the call may be out."""
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    """The upstream, or the way to it, answered with an error."""
+    UNKNOWN = "unknown"
+    """We died, or lost the lease, or were stopped while the call was out."""
+    UNSENT = "unsent"
+    """Given back before any byte left."""
+
+
+class Principal(NamedTuple):
+    """Who asks: resolved once, at the edge."""
+
+    tenant_id: str
+    owner: str
+    """`open`, `vk:<id>` or `admin:<sub>`."""
+    is_admin: bool = False
+    """May read every job of its tenant."""
+
+
+class Lease(NamedTuple):
+    """The right to write to a running job. `attempt` is the fencing token."""
+
+    job_id: str
+    attempt: int
+    worker_id: str
+
+
+class NewJob(NamedTuple):
+    """A request that passed every check, as it will be stored."""
+
+    id: str
+    tenant_id: str
+    owner: str
+    kind: str
+    """The request type: `chat_completion`, `embedding`, …"""
+    mode: Mode
+    lane: str
+    """The provider whose capacity the job uses."""
+    model: str
+    """What follows the first slash of the `model` field."""
+    created_at: int
+    queue_deadline_at: int
+    """A job not started by then becomes `expired`."""
+    ttl_s: int
+    ttl_requested: bool
+    """Whether the client named the TTL (wire-contract 3.4)."""
+    body: bytes
+    """The request as it came, byte for byte."""
+    options: str | None = None
+    """What else of the request matters when it runs, as JSON text."""
+    request_id: str | None = None
+    on_unknown: OnUnknown = OnUnknown.RETRY
+    priority: int = 0
+    """Higher runs first."""
+
+
+class Claim(NamedTuple):
+    """By whom, and for how long, a job is leased."""
+
+    worker_id: str
+    lease_s: float
+    job_deadline_s: float
+    """Counted from the first start."""
+
+
+class ClaimedJob(NamedTuple):
+    """A job as the worker that leased it sees it."""
+
+    lease: Lease
+    tenant_id: str
+    owner: str
+    kind: str
+    lane: str
+    model: str
+    created_at: int
+    deadline_at: int
+    """When the whole job must have ended."""
+    attempts_spent: int
+    """Attempts before this one that used up the retry budget."""
+    suspicion: int
+    """How many leases in a row were lost while this job ran (see domain/suspicion.py)."""
+    on_unknown: OnUnknown
+    ttl_s: int
+    options: str | None
+    body: bytes | None
+    """None when the body is large and must be fetched with `read_request`."""
+
+
+class Finish(NamedTuple):
+    """The end of a job: written in one transaction with the end of its last attempt."""
+
+    state: State
+    status_code: int
+    body: bytes
+    """The result, or the error, as JSON."""
+    attempt_state: AttemptState
+    error_type: str | None = None
+    attempt_status_code: int | None = None
+    key_name: str | None = None
+    """The provider key that the attempt used."""
+
+
+class Retry(NamedTuple):
+    """The end of an attempt that is not the end of its job."""
+
+    attempt_state: AttemptState
+    spent: bool
+    """Whether it used up one of the job's tries."""
+    error_type: str | None = None
+    attempt_status_code: int | None = None
+    key_name: str | None = None
+    ended_at: int | None = None
+    """When the call ended, where that was before now: a wait in the slot lies between."""
+
+
+class JobView(NamedTuple):
+    """A job as its owner may read it."""
+
+    id: str
+    kind: str
+    state: State
+    created_at: int
+    completed_at: int | None
+    expires_at: int | None
+    """Set at completion only."""
+    ttl_s: int
+    ttl_requested: bool
+    status_code: int | None
+    request_id: str | None
+    body: bytes | None
+    """The result, or the error, as JSON; None until the job is terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    """One upstream call of a job, for its timeline."""
+
+    n: int
+    state: AttemptState
+    lane: str
+    model: str
+    key_name: str | None
+    worker_id: str
+    started_at: int
+    ended_at: int | None
+    status_code: int | None
+    error_type: str | None
+    handle: str | None
+    """What the upstream calls this work, when it can be asked for it again."""

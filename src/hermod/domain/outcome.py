@@ -1,0 +1,41 @@
+"""What one upstream call came to."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hermod.domain.failure import Failure
+
+
+class Retryable(StrEnum):
+    """Whether trying the same provider again can help."""
+
+    NO = "no"
+    BACKOFF = "backoff"
+    """5xx, 408, 529, or the way to the upstream broke."""
+    RATE_LIMITED = "rate_limited"
+    """429."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The upstream answered and the answer was accepted."""
+
+    body: bytes
+    """The result as JSON, `extra_fields` included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Anything else."""
+
+    failure: Failure
+    retryable: Retryable = Retryable.NO
+    retry_after_s: float | None = None
+    """What the upstream asked for, not yet capped."""
+    sent: bool = True
+    """Whether any byte of the request may have left."""
+    job_deadline: bool = False
+    """Whether it was the job's own deadline that ended the call."""
+
+
+Outcome = Answer | Fault

@@ -1,0 +1,144 @@
+"""What is known about a provider: its row in the table, and how the operator configured it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+REQUEST_TYPES: Final = frozenset(
+    {
+        "text_completion",
+        "chat_completion",
+        "responses",
+        "embedding",
+        "speech",
+        "transcription",
+        "image_generation",
+        "image_edit",
+        "image_variation",
+        "rerank",
+        "ocr",
+    }
+)
+"""The request types of the async routes (wire-contract 1.1)."""
+
+
+class Secret:
+    """A text that never shows itself: not in a log, not in a traceback, not in a repr.
+
+    Not a dataclass, so that `dataclasses.asdict` of what holds it does not open it.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str = "") -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The text itself, for the one place that sends or compares it."""
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __repr__(self) -> str:
+        return "Secret(***)" if self._value else "Secret()"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An upstream that speaks OpenAI's wire format, as `providers/compatible.toml` describes it."""
+
+    name: str
+    base_url: str
+    """The provider's root, without `/v1`: each path below is appended to it."""
+    key_env: tuple[str, ...]
+    """Environment variables that may hold a key; the first one that is set counts."""
+    url_env: tuple[str, ...]
+    """Environment variables that may hold the address."""
+    keyless: bool
+    """Works without a key; one is sent when there is one."""
+    paths: Mapping[str, str]
+    """Path by request type. A type that is absent is one the provider does not offer."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeySettings:
+    """One credential of a provider (wire-contract 8.6)."""
+
+    name: str
+    id: str
+    value: Secret
+    models: frozenset[str] = frozenset()
+    """Models the key may be used for; empty means all (design.md 8, 27)."""
+    blacklisted_models: frozenset[str] = frozenset()
+    """Models it may not be used for, whatever `models` says; `*` is all."""
+    weight: float = 1.0
+    enabled: bool = True
+    base_url: str | None = None
+    """The address this key belongs to, when it is not the provider's (vLLM, Ollama, SGLang)."""
+
+    def allows(self, model: str) -> bool:
+        """Whether the key may be used for this model. Refusing wins over allowing."""
+        if self.blacklisted_models and not self.blacklisted_models.isdisjoint({model, "*"}):
+            return False
+        return not self.models or model in self.models
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """The way out that the operator asked for."""
+
+    type: str
+    """`http`, `socks5` or `environment`."""
+    url: Secret
+    username: Secret
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class CustomSettings:
+    """`custom_provider_config`: a provider of the operator's own, on the shape of a known one."""
+
+    base_provider_type: str
+    keyless: bool
+    allowed_requests: frozenset[str] | None
+    """Request types that may be called; None means all of them, as in Bifrost."""
+    path_overrides: Mapping[str, str]
+    """By request type: a path, or a whole URL that replaces the address too."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """A provider that jobs can be sent to, with every default filled in."""
+
+    name: str
+    """The model prefix, and the lane."""
+    origin: str
+    """Where it was configured: an environment variable's name, or the file's name."""
+    row: Row
+    base_url: str
+    keys: tuple[KeySettings, ...]
+    attempt_timeout_s: float
+    max_retries: int
+    retry_backoff_initial_ms: int
+    retry_backoff_max_ms: int
+    concurrency: int
+    """Calls in flight at once, per process."""
+    extra_headers: tuple[tuple[str, Secret], ...] = ()
+    send_back_raw_request: bool = False
+    send_back_raw_response: bool = False
+    insecure_skip_verify: bool = False
+    ca_cert_pem: str | None = None
+    proxy: ProxySettings | None = None
+    custom: CustomSettings | None = None
+
+    @property
+    def keyless(self) -> bool:
+        """Whether a call may go out without a key."""
+        return self.row.keyless or (self.custom is not None and self.custom.keyless)
