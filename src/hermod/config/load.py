@@ -1,0 +1,258 @@
+"""Reading every setting once, with every problem found at once."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from hermod.config.addresses import is_loopback
+from hermod.config.document import Document
+from hermod.config.launch import find_file, read_launch
+from hermod.config.providers import read_providers
+from hermod.config.section import Report, Section, Source, in_file_order
+from hermod.config.settings import ClientSettings, HermodSettings, Loaded, Settings
+from hermod.domain.errors import ConfigError
+from hermod.domain.provider import Row, Secret
+
+_DAY_S: Final = 86_400
+_YEAR_S: Final = 366 * _DAY_S
+_LATER: Final = "comes in a later release"
+
+_TOP_LATER: Final[tuple[tuple[str, type, str], ...]] = (
+    ("webhooks", list, "webhooks come in a later release"),
+    ("config_store", dict, "the file is read at every start, nothing is copied from it"),
+    ("logs_store", dict, "jobs are kept in --database"),
+    ("vector_store", dict, "there is no semantic cache"),
+    ("plugins", list, "there are no plugins"),
+    ("mcp", dict, "there is no MCP gateway"),
+    ("framework", dict, "prices come in a later release"),
+    ("server", dict, "Bifrost's web server only"),
+    ("source_of_truth", str, "the file is never copied into the database"),
+    ("env_label", str, "the dashboard comes in a later release"),
+)
+"""Whole sections of Bifrost's file that are known and not acted on yet."""
+
+_CLIENT_LATER: Final[tuple[tuple[str, type, str, object], ...]] = (
+    ("drop_excess_requests", bool, "a job waits in the store, it is never dropped", False),
+    ("initial_pool_size", int, "Bifrost's memory pool only", None),
+    ("prometheus_labels", list, _LATER, []),
+    ("logging_headers", list, _LATER, []),
+    ("required_headers", list, _LATER, []),
+    ("whitelisted_routes", list, _LATER, []),
+    ("allowed_headers", list, _LATER, []),
+    ("header_filter_config", dict, _LATER, {}),
+    ("enable_logging", bool, "a job is its own log", True),
+    ("disable_content_logging", bool, "a body is kept until its job has expired", False),
+    ("log_retention_days", int, _LATER, None),
+    ("allow_direct_keys", bool, _LATER, False),
+    ("webhook_config", dict, "webhooks come in a later release", {}),
+    ("compat", dict, _LATER, {}),
+    ("enable_litellm_fallbacks", bool, _LATER, False),
+    ("allow_per_request_content_storage_override", bool, _LATER, False),
+    ("allow_per_request_raw_override", bool, _LATER, False),
+    ("disable_db_pings_in_health", bool, _LATER, False),
+    ("dump_errors_in_console_logs", bool, _LATER, False),
+    ("hide_deleted_virtual_keys_in_filters", bool, _LATER, False),
+)
+_GOVERNANCE: Final = (
+    "virtual_keys", "teams", "customers", "budgets", "rate_limits", "model_configs", "providers",
+    "routing_rules", "business_units", "roles", "pricing_overrides",
+)  # fmt: skip
+_BACKOFFS: Final = ("retry_backoff_initial_ms", "retry_backoff_max_ms")
+_ENFORCING: Final = ("enforce_auth_on_inference", "enforce_governance_header", "enforce_scim_auth")
+"""One switch under its three names, the newest first (wire-contract 9)."""
+
+
+def load(
+    flags: Mapping[str, object],
+    environ: Mapping[str, str],
+    *,
+    rows: Mapping[str, Row],
+    known: frozenset[str],
+) -> Loaded:
+    """Read every setting: flag before environment before file before default.
+
+    Args:
+        flags: `hermod serve` flags by name (`base_path`); None or absent means not given.
+        environ: the process's environment.
+        rows: the OpenAI-shaped providers of the table, by name.
+        known: every provider name that is a valid model prefix.
+
+    Raises:
+        ConfigError: with all problems, each naming its place and the remedy.
+    """
+    report = Report()
+    app_dir, document = find_file(flags, environ, report)
+    source = Source(document or Document(), environ, report)
+    top = Section(source, (), source.document.members)
+    for path in source.document.repeated:
+        text = f"{source.document.place(path)}: written twice, the last one counts"
+        report.warn(text, source.document.position(path))
+    ours, theirs = top.section("hermod"), top.section("client")
+    launch = read_launch(flags, environ, ours, app_dir)
+    loopback = is_loopback(launch.host)
+    client = _client(theirs)
+    hermod = _hermod(ours, client)
+    found = read_providers(top.section("providers"), hermod, rows, known)
+    settings = Settings(
+        host=launch.host,
+        port=launch.port,
+        base_path=launch.base_path,
+        app_dir=app_dir,
+        config_file=Path(document.name) if document else None,
+        database=launch.database,
+        database_path=launch.database_path,
+        role=launch.role,
+        processes=launch.processes,
+        log_level=launch.log_level,
+        loopback=loopback,
+        admin_token=launch.admin_token,
+        encryption_key=_encryption_key(top),
+        client=client,
+        hermod=hermod,
+        providers=MappingProxyType(found.providers),
+        custom_names=found.custom_names,
+    )
+    _demands_for_authentication(top, theirs, ours, loopback=loopback)
+    _cross_check(ours, settings)
+    top.integer("version", 2, 1, 2)
+    for key, kind, reason in _TOP_LATER:
+        top.later(key, kind, reason)
+    top.finish()
+    if report.problems:
+        raise ConfigError(in_file_order(report.problems))
+    return Loaded(settings, in_file_order(report.warnings), tuple(report.ignored))
+
+
+def _client(section: Section) -> ClientSettings:
+    usual = ClientSettings()
+    client = ClientSettings(
+        # A hundred years: beyond it, instants in microseconds would leave their 64 bits.
+        async_job_result_ttl=section.integer(
+            "async_job_result_ttl", usual.async_job_result_ttl, 1, 100 * _YEAR_S
+        ),
+        max_request_body_size_mb=section.integer(
+            "max_request_body_size_mb", usual.max_request_body_size_mb, 1, 2048
+        ),
+        allowed_origins=section.texts("allowed_origins"),
+    )
+    for key, kind, reason, neutral in _CLIENT_LATER:
+        section.later(key, kind, reason, neutral)
+    for key in _ENFORCING:
+        section.take(key)
+    section.finish()
+    return client
+
+
+def _hermod(section: Section, client: ClientSettings) -> HermodSettings:
+    usual = HermodSettings()
+    hermod = HermodSettings(
+        lease_s=section.number("lease_s", usual.lease_s, 0.1, _DAY_S),
+        renew_s=section.number("renew_s", usual.renew_s, 0.01, _DAY_S),
+        upkeep_s=section.number("upkeep_s", usual.upkeep_s, 0.01, 3600),
+        worker_slots=section.integer("worker_slots", usual.worker_slots, 1, 100_000),
+        attempt_timeout_s=section.number(
+            "attempt_timeout_s", usual.attempt_timeout_s, 0.01, 7 * _DAY_S
+        ),
+        idle_timeout_s=section.number("idle_timeout_s", usual.idle_timeout_s, 0.01, 7 * _DAY_S),
+        connect_timeout_s=section.number("connect_timeout_s", usual.connect_timeout_s, 0.01, 3600),
+        max_reply_mb=section.integer("max_reply_mb", usual.max_reply_mb, 1, 4096),
+        job_deadline_s=section.number("job_deadline_s", usual.job_deadline_s, 0.01, _YEAR_S),
+        queue_wait_s=section.number("queue_wait_s", usual.queue_wait_s, 0.01, _YEAR_S),
+        drain_s=section.number("drain_s", usual.drain_s, 0, _DAY_S),
+        max_retries=section.integer("max_retries", usual.max_retries, 0, 100),
+        retry_backoff_initial_ms=section.milliseconds(
+            "retry_backoff_initial_ms", usual.retry_backoff_initial_ms, 3_600_000
+        ),
+        retry_backoff_max_ms=section.milliseconds(
+            "retry_backoff_max_ms", usual.retry_backoff_max_ms, 3_600_000
+        ),
+        forward_unknown_fields=section.flag(
+            "forward_unknown_fields", default=usual.forward_unknown_fields
+        ),
+        # A default gives way to what was written: an imported body limit must fit in.
+        body_budget_mb=section.integer(
+            "body_budget_mb",
+            max(usual.body_budget_mb, client.max_request_body_size_mb),
+            1,
+            1_048_576,
+        ),
+        synchronous=section.choice("synchronous", usual.synchronous, ("FULL", "EXTRA", "NORMAL")),
+        mock=section.flag("mock", default=usual.mock),
+    )
+    section.later("on_limit", str, "limits come in a later release")
+    section.later("strict_prices", bool, "prices come in a later release", False)
+    section.take("auth")
+    section.finish()
+    return hermod
+
+
+def _encryption_key(top: Section) -> Secret:
+    """The key for secrets at rest: ours, then the file's, then Bifrost's variable."""
+    environ = top.source.environ
+    if ours := environ.get("HERMOD_ENCRYPTION_KEY"):
+        top.take("encryption_key")
+        return Secret(ours)
+    return top.secret("encryption_key") or Secret(environ.get("BIFROST_ENCRYPTION_KEY", ""))
+
+
+def _demands_for_authentication(
+    top: Section, client: Section, ours: Section, *, loopback: bool
+) -> None:
+    """What asks us to check callers, which this release cannot do for model calls.
+
+    On loopback that is worth a warning. Elsewhere nothing starts: whoever asked for a locked door
+    must not get an open one.
+    """
+    governance = top.section("governance")
+    for key in _GOVERNANCE:
+        governance.take(key)
+    demands = [(client, key) for key in _ENFORCING if client.flag(key)]
+    for section in (governance.section("auth_config"), top.section("auth_config")):
+        enabled = section.flag("is_enabled")
+        if enabled and not section.flag("disable_auth_on_inference"):
+            demands.append((section, "is_enabled"))
+        for key in ("admin_username", "admin_password", "disable_auth_on_inference"):
+            section.take(key)
+        section.finish()
+    governance.finish()
+    if ours.take("auth"):
+        demands.append((ours, "auth"))
+    for section, key in demands:
+        text = "this release cannot check callers yet, every request is accepted"
+        if loopback:
+            section.warn(text, key)
+        else:
+            section.problem(f"{text}: bind to 127.0.0.1, or turn this off", key)
+    if governance.members:
+        top.ignored("virtual keys, budgets and limits come in a later release", "governance")
+
+
+def _cross_check(ours: Section, settings: Settings) -> None:
+    """Rules between settings."""
+    hermod, client = settings.hermod, settings.client
+    if hermod.renew_s >= hermod.lease_s / 2:
+        ours.problem(
+            f"a lease of {hermod.lease_s:g} s must be renewed at least twice in its time: "
+            f"renew_s is {hermod.renew_s:g}, make it less than {hermod.lease_s / 2:g}",
+            "renew_s" if "renew_s" in ours.members else "lease_s",
+        )
+    if hermod.retry_backoff_initial_ms > hermod.retry_backoff_max_ms:
+        ours.problem(
+            f"the first wait, {hermod.retry_backoff_initial_ms} ms, is longer than the longest, "
+            f"{hermod.retry_backoff_max_ms} ms",
+            next(key for key in _BACKOFFS if key in ours.members),
+        )
+    if hermod.body_budget_mb < client.max_request_body_size_mb:
+        ours.problem(
+            "one body of client.max_request_body_size_mb "
+            f"({client.max_request_body_size_mb}) must fit into it, got {hermod.body_budget_mb}",
+            "body_budget_mb",
+        )
+    late = f"longer than a whole job may take, hermod.job_deadline_s = {hermod.job_deadline_s:g}"
+    if hermod.attempt_timeout_s > hermod.job_deadline_s:
+        ours.warn(f"{hermod.attempt_timeout_s:g} s is {late}", "attempt_timeout_s")
+    for name, provider in settings.providers.items():
+        if hermod.job_deadline_s < provider.attempt_timeout_s != hermod.attempt_timeout_s:
+            seconds = f"{provider.attempt_timeout_s:g} s"
+            ours.source.report.warn(f"providers.{name}: an attempt of {seconds} is {late}")

@@ -1,0 +1,103 @@
+"""Everything that can be set, typed and frozen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from hermod.domain.provider import ProviderSettings, Secret
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """What of Bifrost's `client` section this release acts on (wire-contract 9)."""
+
+    async_job_result_ttl: int = 3600
+    """Seconds from completion that a result can be fetched, when the request names none."""
+    max_request_body_size_mb: int = 100
+    allowed_origins: tuple[str, ...] = ()
+    """Browser origins the operator named, `*` for any. Empty: none beside our own.
+
+    Bifrost's default is `*`; ours protects whoever runs us on loopback (design.md 5).
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class HermodSettings:
+    """Our own section, `hermod`. `_s` is seconds, `_ms` milliseconds, `_mb` 2^20 bytes."""
+
+    lease_s: float = 30.0
+    renew_s: float = 10.0
+    upkeep_s: float = 5.0
+    """Between two looks for lost leases, due waits and expired rows."""
+    worker_slots: int = 1000
+    """Upstream calls in flight, per provider and process."""
+    attempt_timeout_s: float = 600.0
+    idle_timeout_s: float = 60.0
+    """Longest silence once the reply has begun (design.md 8, 12)."""
+    connect_timeout_s: float = 10.0
+    max_reply_mb: int = 50
+    """Of a reply after decompression."""
+    job_deadline_s: float = 3600.0
+    """From the first start of a job."""
+    queue_wait_s: float = 86400.0
+    """From its submission to its first start."""
+    drain_s: float = 25.0
+    """Everything a SIGTERM may take, from the signal to the exit."""
+    max_retries: int = 3
+    retry_backoff_initial_ms: int = 500
+    retry_backoff_max_ms: int = 5000
+    forward_unknown_fields: bool = True
+    body_budget_mb: int = 512
+    """All request bodies being received at once."""
+    synchronous: str = "FULL"
+    """SQLite's `PRAGMA synchronous`."""
+    mock: bool = True
+    """Whether the built-in `mock/*` models answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the gateway runs with."""
+
+    host: str
+    port: int
+    base_path: str
+    """Empty, or `/prefix` without a slash at its end."""
+    app_dir: Path
+    config_file: Path | None
+    """The file that was read, if there was one."""
+    database: str
+    """The URL, for showing."""
+    database_path: Path
+    role: str
+    processes: int
+    log_level: str
+    """A name of the logging module, in capitals."""
+    loopback: bool
+    """Whether `host` is reachable from this machine only."""
+    admin_token: Secret
+    encryption_key: Secret
+    client: ClientSettings
+    hermod: HermodSettings
+    providers: Mapping[str, ProviderSettings]
+    """By name. The built-in mock is not among them."""
+    custom_names: frozenset[str]
+    """Model prefixes the operator made up, including those whose adapter is still to come."""
+
+
+class Ignored(NamedTuple):
+    """Something the file says that this release does not act on."""
+
+    place: str
+    """The JSON path: `governance.virtual_keys`."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The settings, and what the operator should be told at the start."""
+
+    settings: Settings
+    warnings: tuple[str, ...]
+    ignored: tuple[Ignored, ...]
