@@ -1,0 +1,1 @@
+"""Request types: what each one accepts and refuses, one file per type, listed in `registry`."""

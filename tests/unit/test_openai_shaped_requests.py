@@ -1,0 +1,132 @@
+"""Requests to OpenAI-shaped upstreams: everything goes on as it came (design.md 8, 4 and 5)."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hermod import __version__
+from hermod.kinds.kind import Kind
+from hermod.kinds.registry import KIND_BY_TYPE, KINDS
+from hermod.providers.openai_shaped import build_body, build_headers
+
+EXAMPLES = Path(__file__).parent.parent / "kinds" / "examples"
+CHAT = KIND_BY_TYPE["chat_completion"]
+RESPONSES = KIND_BY_TYPE["responses"]
+
+each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.request_type)
+
+
+@each_kind
+def test_the_recorded_request_is_sent_as_recorded(kind: Kind) -> None:
+    recorded = json.loads((EXAMPLES / f"{kind.request_type}.json").read_text())
+    body = json.dumps(recorded["request"], indent=2).encode()
+    sent = build_body(kind, body, recorded["sent"]["model"], forward_unknown=True)
+    assert list(json.loads(sent).items()) == list(recorded["sent"].items())
+
+
+def test_values_are_sent_byte_for_byte() -> None:
+    values = b'{"z":[1.0,1e999999,-0.0, 123456789012345678901234567890],"a":"\\u00e9\xc3\xa9\\/"}'
+    body = b'{"model":"openai/x","zz": %s ,"messages":[{"role":"u"}]}' % values
+    sent = build_body(CHAT, body, "x", forward_unknown=True)
+    assert sent == b'{"model":"x","zz":%s,"messages":[{"role":"u"}]}' % values
+
+
+def test_the_model_keeps_its_place_and_is_escaped() -> None:
+    body = b'{"user":"a","model":"openai/a\\"b","seed":1}'
+    assert build_body(CHAT, body, 'a"b', forward_unknown=True) == (
+        b'{"user":"a","model":"a\\"b","seed":1}'
+    )
+
+
+def test_unknown_fields_are_dropped_only_when_asked_to() -> None:
+    body = b'{"model":"openai/x","messages":[],"top_k":5,"MODEL":1}'
+    assert json.loads(build_body(CHAT, body, "x", forward_unknown=True)) == {
+        "model": "x", "messages": [], "top_k": 5, "MODEL": 1,
+    }  # fmt: skip
+    assert json.loads(build_body(CHAT, body, "x", forward_unknown=False)) == {
+        "model": "x", "messages": [],
+    }  # fmt: skip
+
+
+def test_background_is_never_sent_with_responses() -> None:
+    body = b'{"model":"openai/x","input":"","background":true}'
+    assert b"background" not in build_body(RESPONSES, body, "x", forward_unknown=True)
+
+
+def test_background_is_an_unknown_field_of_a_chat() -> None:
+    body = b'{"model":"openai/x","messages":[],"background":true}'
+    assert b"background" in build_body(CHAT, body, "x", forward_unknown=True)
+
+
+def test_of_duplicate_members_only_the_one_that_was_checked_is_sent() -> None:
+    body = b'{"model":"openai/x","fallbacks":["a"],"model":"mock/y","fallbacks":["b"]}'
+    assert build_body(CHAT, body, "y", forward_unknown=True) == b'{"model":"y"}'
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text('aé😀"\\/{[\n\0', max_size=10),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text('ab"\\é', max_size=3), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+OTHERS = st.sampled_from(["fallbacks", "background", "extra_fields", "error", "messages"])
+
+
+@settings(max_examples=50)
+@given(
+    st.dictionaries(st.text('ab"\\é{', max_size=3) | OTHERS, JSON, max_size=6),
+    st.dictionaries(OTHERS, JSON, max_size=2),
+    st.booleans(),
+)
+def test_a_request_is_sent_unchanged_but_for_model_and_fallbacks(
+    before: dict[str, object], after: dict[str, object], ascii_only: bool
+) -> None:
+    members = {**before, "model": "openai/x", **after}
+    texts = {name: json.dumps(value, ensure_ascii=ascii_only) for name, value in members.items()}
+    body = ",".join(f"{json.dumps(name)} :\t{text}" for name, text in texts.items())
+    sent = build_body(CHAT, f"{{ {body} }}".encode(), "x", forward_unknown=True)
+    expected = {name: value for name, value in members.items() if name != "fallbacks"}
+    expected["model"] = "x"
+    assert list(json.loads(sent).items()) == list(expected.items())
+    for name in expected.keys() - {"model"}:
+        assert texts[name].encode() in sent
+
+
+def test_headers_carry_key_tag_and_version() -> None:
+    assert build_headers("sk-1", {}, "job-1.2") == {
+        "User-Agent": f"Hermod/{__version__}",
+        "Authorization": "Bearer sk-1",
+        "Content-Type": "application/json",
+        "X-Client-Request-Id": "job-1.2",
+    }
+
+
+@pytest.mark.parametrize("key", [None, ""])
+def test_without_a_key_there_is_no_authorization(key: str | None) -> None:
+    assert "Authorization" not in build_headers(key, {}, "t")
+
+
+def test_configured_headers_are_added() -> None:
+    headers = build_headers("sk-1", {"api-version": "1", "User-Agent": "mine"}, "t")
+    assert headers["api-version"] == "1"
+    assert headers["User-Agent"] == "mine"
+
+
+@pytest.mark.parametrize("name", ["authorization", "CONTENT-TYPE", "x-client-request-id"])
+def test_configured_headers_never_double_our_own(name: str) -> None:
+    headers = build_headers("sk-1", {name: "theirs"}, "t")
+    assert "theirs" not in headers.values()
+    assert len({other.lower() for other in headers}) == len(headers)
+
+
+def test_a_configured_authorization_serves_where_there_is_no_key() -> None:
+    assert build_headers(None, {"authorization": "Basic x"}, "t")["authorization"] == "Basic x"
