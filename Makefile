@@ -1,7 +1,10 @@
 # `make` alone lists the targets. Everything a target needs is set up by it, on a fresh machine too:
 # Python 3.11 or newer and the way to a package index are all that must be there.
 
-PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell command -v $(name))))
+# The first that runs, is new enough and can make a virtual environment.
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+  "$$name" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+  && command -v "$$name" && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -12,6 +15,9 @@ ARGS ?=
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(VENV)/dev ## Install everything into .venv; the other targets do it when they need it
 
 .PHONY: serve
 serve: $(VENV)/runtime ## Run the gateway (ARGS="--port 9090")
@@ -47,26 +53,25 @@ real-text: $(VENV)/dev ## A thousand real prompts through an upstream that is no
 	@$(BIN)/python -m tests.realtext $(ARGS)
 
 .PHONY: lock
-lock: $(VENV)/dev ## Pin the newest versions that pyproject.toml allows, with hashes
-	@$(BIN)/uv pip compile $(LOCK) --group build pyproject.toml -o requirements/runtime.txt
-	@$(BIN)/uv pip compile $(LOCK) --group build --group dev \
+lock: $(VENV)/dev ## Pin what pyproject.toml asks for, with hashes (ARGS=--upgrade for the newest)
+	@$(BIN)/uv pip compile $(LOCK) $(ARGS) --group build pyproject.toml -o requirements/runtime.txt
+	@$(BIN)/uv pip compile $(LOCK) $(ARGS) --group build --group dev \
 	  -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-  --no-emit-find-links --upgrade --quiet
+  --no-emit-find-links --quiet
 
 .PHONY: clean
 clean: ## Remove what the other targets have made, but no data
 	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-$(VENV)/bin/python:
-	@test -n "$(PYTHON)" || { echo "No python3 found. Install Python 3.11 or newer." >&2; exit 1; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed; found $$($(PYTHON) --version). Set PYTHON=…" >&2; exit 1; }
-	@echo "Setting up $(VENV) …"
-	@"$(PYTHON)" -m venv $(VENV)
+# pip is the last thing that venv writes: an interrupted one is made again.
+$(BIN)/pip:
+	@python="$(PYTHON)"; test -n "$$python" || \
+	  { echo "Python 3.11 or newer, with its venv module, is needed. Set PYTHON=…" >&2; exit 1; }; \
+	echo "Setting up $(VENV) with $$python …"; "$$python" -m venv $(VENV)
 
-$(VENV)/runtime: $(VENV)/bin/python requirements/runtime.txt pyproject.toml
+$(VENV)/runtime: $(BIN)/pip requirements/runtime.txt pyproject.toml
 	@$(PIP) install --require-hashes -r requirements/runtime.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -1,16 +1,20 @@
-"""How the tests run: coroutines on uvloop, each with a time limit, and a word on the stores."""
+"""How the tests run: coroutine tests on uvloop, a time limit for each, a word on the stores."""
 
 import asyncio
-import faulthandler
 import inspect
-from collections.abc import Iterator
+import signal
+from collections.abc import Generator
+from types import FrameType
 
 import apsw
 import pytest
 import uvloop
 
-TIME_LIMIT_S = 120.0
-"""Of one test. Far above what any needs: it turns a hang into a failure that says where."""
+TIME_LIMIT_S = 120
+"""Of one test. Far above what most need: it turns a hang into a failure that says where."""
+
+CANCEL_GRACE_S = 10
+"""How long a coroutine test may take to end once it is cancelled at its limit."""
 
 
 def pytest_report_header() -> str:
@@ -21,23 +25,51 @@ def pytest_report_header() -> str:
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run `async def` tests."""
-    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+    test = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(test):
         return None
-    names = inspect.signature(pyfuncitem.obj).parameters
+    names = inspect.signature(test).parameters
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    limit_s = _time_limit_s(pyfuncitem)
 
     async def limited() -> None:
-        async with asyncio.timeout(TIME_LIMIT_S):
-            await pyfuncitem.obj(**arguments)
+        limit = asyncio.timeout(limit_s)
+        try:
+            async with limit:
+                await test(**arguments)
+        except TimeoutError:
+            if limit.expired():
+                pytest.fail(_too_long(limit_s))
+            raise
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(limited())
     return True
 
 
-@pytest.fixture(autouse=True)
-def _no_hang() -> Iterator[None]:
-    """End the run, with every thread's stack, when a test hangs beyond all limits."""
-    faulthandler.dump_traceback_later(4 * TIME_LIMIT_S, exit=True)
-    yield
-    faulthandler.cancel_dump_traceback_later()
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """End a test that blocks, wherever it is, with the stack of where it was."""
+    limit_s = _time_limit_s(item)
+
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        pytest.fail(_too_long(limit_s))
+
+    is_async = isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj)
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, limit_s + (CANCEL_GRACE_S if is_async else 0))
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _time_limit_s(item: pytest.Item) -> float:
+    """`@pytest.mark.time_limit(seconds)`, or the limit of all."""
+    mark = item.get_closest_marker("time_limit")
+    return TIME_LIMIT_S if mark is None else float(mark.args[0])
+
+
+def _too_long(limit_s: float) -> str:
+    return f"not done within its time limit of {limit_s:g} s"

@@ -208,7 +208,8 @@ class MockUpstream:
         return None
 
     def _behave(self, kind: str, model: str, call: _Call) -> mock.MockReply:
-        job_id = call.request_id or hashlib.sha256(call.body).hexdigest()
+        # The gateway writes `<job>/<attempt>`.
+        job_id = call.request_id.partition("/")[0] or hashlib.sha256(call.body).hexdigest()
         attempt = self._attempts.pop(job_id, 0) + 1
         self._attempts[job_id] = attempt
         if len(self._attempts) > _MAX_TRACKED:
