@@ -1,0 +1,207 @@
+"""One reply, from bytes to a Reply. No I/O."""
+
+from typing import Final
+
+import httptools
+
+from hermod.net.inflate import InflateError, InflateOverflow, Inflater
+from hermod.net.messages import Limits, NetError, Reason, Reply
+
+_MAX_INTERIM: Final = 20
+"""1xx replies put up with before the real one."""
+_NO_BODY: Final = (204, 304)
+
+
+class ReplyReader:
+    """Takes bytes until the reply is whole.
+
+    httptools parses and calls the `on_` methods; the limits are kept here, as the bytes come.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.has_begun = False
+        """Whether any byte has come."""
+        self.is_clean = False
+        """Whether the reply ended, the connection may live on, and nothing came behind it."""
+        self.reply: Reply | None = None
+        """The reply, once it is whole."""
+        self.keep_alive_s: float | None = None
+        """How long the upstream says it keeps an idle connection."""
+        self._limits = limits
+        self._failure: NetError | None = None
+        self._received = 0
+        self._head_room = limits.header_bytes
+        self._interim = 0
+        self._status = 0
+        self._headers: list[tuple[str, str]] = []
+        self._has_head = False
+        self._ends_with_connection = False
+        self._encoding: str | None = None
+        self._inflater: Inflater | None = None
+        self._body = bytearray()
+        # Parser and callbacks point at each other: dropped at the end, or only the collector of
+        # cycles would free the body.
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        # As the other clients do: a bare LF and blanks after a chunk size mean no second thing.
+        self._parser.set_dangerous_leniencies(
+            lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+        )
+
+    def feed(self, data: bytes) -> Reply | None:
+        """Takes the next bytes; the reply, if they complete it.
+
+        Raises NetError: BROKEN for what is not HTTP, TOO_LARGE, BAD_ENCODING.
+        """
+        parser = self._parser
+        assert parser is not None
+        self.has_begun = True
+        self._received += len(data)
+        try:
+            parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if self.reply is None:
+                self._fail(error)
+            self.is_clean = False
+        if self.reply is not None:
+            self._parser = None
+        elif self._received > self._most_on_the_wire():
+            self._parser = None
+            raise self._too_large("reply")
+        return self.reply
+
+    def feed_eof(self) -> Reply:
+        """The upstream sent its last byte; the reply, if it may end so.
+
+        Raises NetError(BROKEN) when bytes are missing, BAD_ENCODING as `feed`.
+        """
+        try:
+            if self._has_head and self._ends_with_connection:
+                return self._whole()
+            raise NetError(Reason.BROKEN, "the connection closed before the whole reply", sent=True)
+        finally:
+            self._parser = None
+
+    # Called by the parser.
+
+    def on_message_begin(self) -> None:
+        if self.reply is not None:
+            raise self._broken("a second reply")  # nobody asked for it: the first one stands
+        self._headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._has_head:
+            return  # trailers
+        self._head_room -= len(name) + len(value) + 4
+        if self._head_room < 0 or len(self._headers) >= self._limits.header_count:
+            raise self._too_large("head of the reply")
+        self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1").strip()))
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        assert parser is not None
+        self._status = parser.get_status_code()
+        if self._status < 200:
+            self._interim += 1
+            if self._interim > _MAX_INTERIM:
+                raise self._broken("too many interim replies")
+            return
+        self._has_head = True
+        self._read_framing()
+
+    def on_body(self, body: bytes) -> None:
+        try:
+            if self._encoding is None:
+                self._body += body
+                if len(self._body) > self._limits.reply_bytes:
+                    raise InflateOverflow
+            else:
+                if self._inflater is None:
+                    self._inflater = Inflater(self._encoding, self._limits.reply_bytes)
+                self._inflater.feed(body)
+        except InflateOverflow as error:
+            raise self._too_large("body of the reply") from error
+        except InflateError as error:
+            raise self._bad_encoding(error) from error
+
+    def on_message_complete(self) -> None:
+        parser = self._parser
+        assert parser is not None
+        if self._has_head:
+            self.is_clean = parser.should_keep_alive()
+            self._whole()
+
+    # What they need.
+
+    def _read_framing(self) -> None:
+        length: str | None = None
+        is_chunked = False
+        for name, value in self._headers:
+            if name == "content-length":
+                length = value
+            elif name == "transfer-encoding":
+                if value.lower() != "chunked":
+                    raise self._broken("the transfer encoding is not chunked")
+                is_chunked = True
+            elif name == "content-encoding":
+                self._encoding = _sole_encoding(value, self._encoding)
+            elif name == "keep-alive":
+                self.keep_alive_s = _timeout_of(value)
+        has_body = self._status not in _NO_BODY
+        if has_body and length is not None and int(length) > self._limits.reply_bytes:
+            raise self._too_large("body of the reply")
+        self._ends_with_connection = length is None and not is_chunked
+
+    def _whole(self) -> Reply:
+        if self._inflater is None:
+            body = bytes(self._body)
+        else:
+            try:
+                body = self._inflater.finish()
+            except InflateError as error:
+                raise self._bad_encoding(error) from error
+        self.reply = Reply(self._status, tuple(self._headers), body)
+        return self.reply
+
+    def _most_on_the_wire(self) -> int:
+        """Bytes of a reply that is not whole yet: also names, values, chunk sizes and extensions
+        without end are bounded."""
+        head = self._limits.header_bytes
+        return head + 2 * self._limits.reply_bytes if self._has_head else head
+
+    def _fail(self, error: Exception) -> None:
+        self._parser = None
+        if self._failure is not None:
+            raise self._failure from error
+        raise self._broken(f"the reply is not HTTP ({type(error).__name__})") from error
+
+    def _too_large(self, what: str) -> NetError:
+        return self._note(Reason.TOO_LARGE, f"the {what} is larger than allowed")
+
+    def _broken(self, detail: str) -> NetError:
+        return self._note(Reason.BROKEN, detail)
+
+    def _bad_encoding(self, error: InflateError) -> NetError:
+        return self._note(Reason.BAD_ENCODING, str(error))
+
+    def _note(self, reason: Reason, detail: str) -> NetError:
+        """Kept, because the parser reports an exception of a callback as one of its own."""
+        self._failure = NetError(reason, detail, sent=True)
+        return self._failure
+
+
+def _sole_encoding(value: str, before: str | None) -> str | None:
+    """The one content coding in force; several of them joined, which no Inflater takes."""
+    codings = [coding.strip().lower() for coding in value.split(",")]
+    codings = [coding for coding in codings if coding not in ("", "identity")]
+    if before is not None:
+        codings.insert(0, before)
+    return ",".join(codings) or None
+
+
+def _timeout_of(keep_alive: str) -> float | None:
+    """The seconds of `Keep-Alive: timeout=5, max=1000`, if it says any."""
+    for part in keep_alive.split(","):
+        name, _, value = part.partition("=")
+        if name.strip().lower() == "timeout" and value.strip().isdecimal():
+            return float(value.strip()[:9])
+    return None
