@@ -1,0 +1,1 @@
+"""One upstream call, from a stored request to an outcome."""

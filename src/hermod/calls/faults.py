@@ -1,0 +1,64 @@
+"""Failures of the way to an upstream, in the wire's words (wire-contract 4.6)."""
+
+from hermod.domain.deadlines import TIMED_OUT, job_deadline_failure
+from hermod.domain.failure import Failure
+from hermod.domain.outcome import Fault, Retryable
+from hermod.net.messages import NetError, Reason
+
+_UNREACHABLE = (
+    "network error occurred while connecting to provider API (DNS lookup, connection refused, etc.)"
+)
+_BROKEN = "failed to execute HTTP request to provider API"
+
+
+def net_fault(error: NetError, *, timeout_s: float, by_job_deadline: bool) -> Fault:
+    """What a request without a reply came to.
+
+    A gateway's own timeout is not retried on the same provider (design.md 8, 12): the call may
+    still be running there.
+    """
+    match error.reason:
+        case Reason.TIMEOUT_TOTAL if by_job_deadline:
+            return Fault(job_deadline_failure(), sent=error.sent, job_deadline=True)
+        case Reason.TIMEOUT_TOTAL:
+            return attempt_timed_out(timeout_s, sent=error.sent)
+        case Reason.TIMEOUT_IDLE:
+            return _timed_out("the reply stopped half-way (hermod.idle_timeout_s)", error.sent)
+        case Reason.CONNECT | Reason.TIMEOUT_CONNECT | Reason.TLS:
+            failure = Failure(_UNREACHABLE, cause=str(error), error_type="network_error")
+            retryable = Retryable.NO if error.reason is Reason.TLS else Retryable.BACKOFF
+            return Fault(failure, retryable, sent=error.sent)
+        case Reason.STALE | Reason.BROKEN:
+            failure = Failure(_BROKEN, cause=str(error), error_type="network_error")
+            return Fault(failure, Retryable.BACKOFF, sent=error.sent)
+        case Reason.INVALID | Reason.TOO_LARGE | Reason.BAD_ENCODING:
+            failure = Failure(_BROKEN, cause=str(error), error_type="upstream_invalid")
+            return Fault(failure, sent=error.sent)
+
+
+def attempt_timed_out(timeout_s: float, *, sent: bool) -> Fault:
+    """A call that took longer than an attempt may."""
+    return _timed_out(
+        f"no reply within {timeout_s:g} s; raise "
+        "network_config.default_request_timeout_in_seconds of this provider if it needs longer",
+        sent,
+    )
+
+
+def _timed_out(why: str, sent: bool) -> Fault:
+    failure = Failure(
+        f"Request timed out: {why}", status_code=504, error_type=TIMED_OUT, from_gateway=True
+    )
+    return Fault(failure, sent=sent)
+
+
+def not_configured() -> Fault:
+    """A provider that is known, and that nobody configured (wire-contract 4.3)."""
+    text = "failed to get config for provider: not found"
+    return Fault(Failure(text, cause=text), sent=False)
+
+
+def unsupported(request_type: str, provider: str) -> Fault:
+    """A request type that the provider does not offer (wire-contract 4.3)."""
+    text = f"{request_type} is not supported by {provider} provider"
+    return Fault(Failure(text, code="unsupported_operation"), sent=False)

@@ -1,0 +1,138 @@
+"""The verbs of the store. Each is one transaction, and each is a place where we may crash.
+
+A backend implements `Store`; the suite in tests/store/contract says what every verb means, for all
+backends alike. Verbs that write to a running job take its `Lease` and change nothing when the
+lease is no longer the current one (the fencing token in the `WHERE`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from hermod.domain.job import (
+    AttemptView,
+    Claim,
+    ClaimedJob,
+    Finish,
+    JobView,
+    Lease,
+    NewJob,
+    Principal,
+    Retry,
+    State,
+)
+
+
+class Store(Protocol):
+    """Everything the gateway keeps. Every verb may raise `StoreError`."""
+
+    @property
+    def name(self) -> str:
+        """The engine and its version, for people."""
+        ...
+
+    async def open(self) -> None:
+        """Create or migrate the schema and start. Raises StoreUnavailable with the remedy."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of everything."""
+        ...
+
+    def on_work(self, callback: Callable[[str], None]) -> None:
+        """Have `callback(lane)` called after a commit that made a job claimable."""
+        ...
+
+    # Clients
+
+    async def submit_job(self, job: NewJob, claim: Claim | None = None) -> Lease | None:
+        """Commit a job. With a claim it is born running, with its first attempt recorded."""
+        ...
+
+    async def read_job(self, job_id: str, principal: Principal, kind: str | None) -> JobView | None:
+        """The job as this principal may see it, now.
+
+        None for an id that is unknown, expired, another owner's, or (unless `kind` is None) of
+        another request type: the four are one answer (wire-contract 3.6).
+        """
+        ...
+
+    async def read_attempts(self, job_id: str, principal: Principal) -> tuple[AttemptView, ...]:
+        """Every upstream call of the job, oldest first; empty when the job is not to be seen."""
+        ...
+
+    # Workers
+
+    async def claim_jobs(self, lane: str, limit: int, claim: Claim) -> list[ClaimedJob]:
+        """Lease up to `limit` due jobs of a lane, each with a new attempt already recorded.
+
+        Waiting jobs that are due come first, then queued ones by priority and age. Suspects are
+        left to `claim_suspects`, jobs past their deadline to `expire_overdue`.
+        """
+        ...
+
+    async def claim_suspects(
+        self, min_suspicion: int, max_suspicion: int, limit: int, claim: Claim
+    ) -> list[ClaimedJob]:
+        """Lease up to `limit` due jobs, of any lane, whose suspicion lies in the range."""
+        ...
+
+    async def read_request(self, lease: Lease) -> bytes | None:
+        """The body of a leased job; None when the lease is lost.
+
+        A job whose stored body is damaged is ended as failed, which ends its lease too.
+        """
+        ...
+
+    async def renew_leases(self, leases: Sequence[Lease], lease_s: float) -> frozenset[str]:
+        """Extend these leases; the ids of those that are still ours."""
+        ...
+
+    async def begin_attempt(self, lease: Lease, ended: Retry, lease_s: float) -> Lease | None:
+        """End an attempt and record the next one, same worker; None if the lease is lost."""
+        ...
+
+    async def put_back(self, lease: Lease, ended: Retry, run_at: int) -> bool:
+        """End an attempt and give the job up until `run_at`; False if the lease is lost."""
+        ...
+
+    async def record_handle(self, lease: Lease, handle: str) -> bool:
+        """Remember what the upstream calls this attempt, to ask for it again after a crash."""
+        ...
+
+    async def finish_job(self, lease: Lease, finish: Finish) -> bool:
+        """End the attempt and the job; False, with nothing changed, if the lease is lost."""
+        ...
+
+    # Upkeep
+
+    async def release_worker(self, worker_id: str, limit: int) -> int:
+        """Take up to `limit` leases of a worker that is known to be dead; how many there were."""
+        ...
+
+    async def recover_lost_leases(self, limit: int) -> int:
+        """Take up to `limit` leases that have run out; how many there were."""
+        ...
+
+    async def expire_overdue(self, limit: int) -> int:
+        """End up to `limit` jobs that nobody runs and whose deadline has passed; how many."""
+        ...
+
+    async def delete_expired(self, limit: int) -> int:
+        """Delete up to `limit` terminal jobs past their TTL, with their payloads; how many."""
+        ...
+
+    async def delete_orphans(self, older_than_at: int, limit: int) -> int:
+        """Delete payload chunks whose submit or finish never happened; how many."""
+        ...
+
+    async def due_lanes(self) -> Mapping[str, int]:
+        """Each lane with claimable jobs, and the instant its earliest is due (0 = at once)."""
+        ...
+
+    async def suspects_due_at(self) -> int | None:
+        """When the earliest suspect is due; None when there is none."""
+        ...
+
+    async def counts(self) -> Mapping[tuple[str, str, State], int]:
+        """How many jobs there are per tenant, lane and state, from maintained counters."""
+        ...

@@ -1,0 +1,25 @@
+"""What a job comes to when a part of it is gone from the database, which only damage can do."""
+
+from hermod.domain.failure import Failure
+
+
+def request_lost_failure() -> Failure:
+    """The end of a job whose request cannot be read back."""
+    return Failure(
+        "the stored request of this job is damaged: it cannot be run; submit it again",
+        status_code=500,
+        type="request_lost",
+        error_type="request_lost",
+        from_gateway=True,
+    )
+
+
+def result_lost_failure() -> Failure:
+    """How a job reads whose result cannot be read back."""
+    return Failure(
+        "the stored result of this job is damaged: it cannot be shown; submit the job again",
+        status_code=500,
+        type="result_lost",
+        error_type="result_lost",
+        from_gateway=True,
+    )

@@ -1,0 +1,207 @@
+-- name: next_seq
+SELECT coalesce(max(seq), 0) + 1 FROM job
+
+-- name: insert_job
+INSERT INTO job (seq, id, tenant_id, owner, kind, mode, lane, model, state, priority, run_at,
+    attempt, attempts_spent, suspicion, on_unknown, worker_id, lease_until, deadline_at,
+    created_at, started_at, ttl_s, ttl_requested, request_id, options)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: insert_request
+INSERT INTO request (seq, size, body) VALUES (?, ?, ?)
+
+-- name: insert_attempt
+INSERT INTO attempt (seq, n, state, lane, model, worker_id, started_at)
+VALUES (?, ?, 'sending', ?, ?, ?, ?)
+
+-- name: insert_chunk
+-- An attempt whose finish failed may come to write another result; a request never changes.
+INSERT INTO payload_chunk (job_id, part, n, data) VALUES (?, ?, ?, ?)
+ON CONFLICT (job_id, part, n) DO UPDATE SET data = excluded.data WHERE part > 0
+
+-- name: read_job
+SELECT kind, state, created_at, completed_at, expires_at, ttl_s, ttl_requested,
+    status_code, request_id, result.part, result.size, result.body
+FROM job LEFT JOIN result ON result.seq = job.seq
+WHERE id = :id AND tenant_id = :tenant_id AND (owner = :owner OR :is_admin)
+    AND (expires_at IS NULL OR expires_at > :now) AND (:kind IS NULL OR kind = :kind)
+
+-- name: read_attempts
+SELECT n, attempt.state, attempt.lane, attempt.model, key_name, attempt.worker_id,
+    attempt.started_at, ended_at, attempt.status_code, error_type, handle
+FROM job JOIN attempt ON attempt.seq = job.seq
+WHERE id = :id AND tenant_id = :tenant_id AND (owner = :owner OR :is_admin)
+    AND (expires_at IS NULL OR expires_at > :now)
+ORDER BY n
+
+-- name: read_chunks
+SELECT data FROM payload_chunk WHERE job_id = ? AND part = ? AND n < ? ORDER BY n
+
+-- name: read_request
+SELECT request.size, request.body FROM job LEFT JOIN request ON request.seq = job.seq
+WHERE id = ? AND state = 'running' AND attempt = ? AND worker_id = ?
+
+-- name: holds_lease
+SELECT 1 FROM job WHERE id = ? AND state = 'running' AND attempt = ? AND worker_id = ?
+
+-- name: claim_waiting
+-- The jobs that were started before go first: they are the oldest. RETURNING keeps no order, so
+-- every claim returns the rank to sort by.
+UPDATE job SET state = 'running', attempt = attempt + 1, worker_id = :worker_id,
+    lease_until = :lease_until
+WHERE seq IN (
+    SELECT seq FROM job
+    WHERE state = 'waiting' AND suspicion < 2 AND lane = :lane AND run_at <= :now
+        AND deadline_at >= :now
+    ORDER BY run_at LIMIT :limit)
+RETURNING run_at, seq, id, attempt, tenant_id, owner, kind, lane, model, created_at, deadline_at,
+    attempts_spent, suspicion, on_unknown, ttl_s, options
+
+-- name: claim_queued
+UPDATE job SET state = 'running', attempt = attempt + 1, worker_id = :worker_id,
+    lease_until = :lease_until, started_at = :now, deadline_at = :job_deadline_at
+WHERE seq IN (
+    SELECT seq FROM job WHERE state = 'queued' AND lane = :lane AND deadline_at >= :now
+    ORDER BY priority DESC, seq LIMIT :limit)
+RETURNING -priority, seq, id, attempt, tenant_id, owner, kind, lane, model, created_at,
+    deadline_at, attempts_spent, suspicion, on_unknown, ttl_s, options
+
+-- name: claim_suspects
+UPDATE job SET state = 'running', attempt = attempt + 1, worker_id = :worker_id,
+    lease_until = :lease_until
+WHERE seq IN (
+    SELECT seq FROM job
+    WHERE state = 'waiting' AND suspicion >= 2 AND run_at <= :now
+        AND suspicion BETWEEN :min_suspicion AND :max_suspicion AND deadline_at >= :now
+    ORDER BY run_at LIMIT :limit)
+RETURNING run_at, seq, id, attempt, tenant_id, owner, kind, lane, model, created_at, deadline_at,
+    attempts_spent, suspicion, on_unknown, ttl_s, options
+
+-- name: request_body
+SELECT body FROM request WHERE seq = ?
+
+-- name: renew_lease
+UPDATE job SET lease_until = ?
+WHERE id = ? AND state = 'running' AND attempt = ? AND worker_id = ?
+RETURNING 1
+
+-- name: next_attempt
+UPDATE job SET attempt = attempt + 1, attempts_spent = attempts_spent + ?,
+    suspicion = iif(?, 0, suspicion), lease_until = ?
+WHERE id = ? AND state = 'running' AND attempt = ? AND worker_id = ?
+RETURNING seq, lane, model
+
+-- name: put_back
+UPDATE job SET state = 'waiting', run_at = ?, attempts_spent = attempts_spent + ?,
+    suspicion = iif(?, 0, suspicion), worker_id = NULL, lease_until = NULL
+WHERE id = ? AND state = 'running' AND attempt = ? AND worker_id = ?
+RETURNING seq, tenant_id, lane
+
+-- name: record_handle
+UPDATE attempt SET handle = ?
+WHERE n = ? AND seq = (
+    SELECT seq FROM job WHERE id = ? AND state = 'running' AND attempt = ? AND worker_id = ?)
+RETURNING 1
+
+-- name: finish_job
+UPDATE job SET state = ?, status_code = ?, completed_at = ?, expires_at = ? + ttl_s * 1000000,
+    suspicion = 0, worker_id = NULL, lease_until = NULL
+WHERE id = ? AND state = 'running' AND attempt = ? AND worker_id = ?
+RETURNING seq, tenant_id, lane
+
+-- name: end_attempt
+UPDATE attempt SET state = ?, ended_at = ?, status_code = ?, error_type = ?, key_name = ?
+WHERE seq = ? AND n = ?
+
+-- name: insert_result
+INSERT INTO result (seq, part, size, body) VALUES (?, ?, ?, ?)
+
+-- name: leases_of_worker
+SELECT seq, attempt, tenant_id, lane, kind, model, suspicion, on_unknown FROM job
+WHERE state = 'running' AND worker_id = ? LIMIT ?
+
+-- name: leases_run_out
+SELECT seq, attempt, tenant_id, lane, kind, model, suspicion, on_unknown FROM job
+WHERE state = 'running' AND lease_until < ? ORDER BY lease_until LIMIT ?
+
+-- name: forget_leases
+-- After a reboot the boot clock starts anew and every holder of a lease is gone.
+UPDATE job SET lease_until = -1 WHERE state = 'running'
+
+-- name: lose_lease
+UPDATE job SET state = 'waiting', run_at = ?, suspicion = suspicion + 1, worker_id = NULL,
+    lease_until = NULL
+WHERE seq = ?
+
+-- name: overdue
+SELECT seq, attempt, tenant_id, lane, kind, model, state FROM job
+WHERE state IN ('queued', 'waiting') AND deadline_at < ? ORDER BY deadline_at LIMIT ?
+
+-- name: end_unleased
+UPDATE job SET state = ?, status_code = ?, completed_at = ?, expires_at = ? + ttl_s * 1000000,
+    worker_id = NULL, lease_until = NULL
+WHERE seq = ?
+
+-- name: expired
+SELECT seq, id, tenant_id, lane, state FROM job
+WHERE expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?
+
+-- name: delete_job
+DELETE FROM job WHERE seq = ?
+
+-- name: delete_request
+DELETE FROM request WHERE seq = ?
+
+-- name: delete_result
+DELETE FROM result WHERE seq = ?
+
+-- name: delete_attempts
+DELETE FROM attempt WHERE seq = ?
+
+-- name: delete_chunks
+DELETE FROM payload_chunk WHERE job_id = ?
+
+-- name: delete_chunk
+DELETE FROM payload_chunk WHERE job_id = ? AND part = ? AND n = ?
+
+-- name: expired_chunks
+SELECT job_id, part, n FROM payload_chunk WHERE job_id IN (
+    SELECT id FROM job
+    WHERE expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?)
+
+-- name: orphans
+-- Ids are time-ordered, so the old chunks are one range of the index.
+SELECT chunk.job_id, chunk.part, chunk.n FROM payload_chunk AS chunk
+LEFT JOIN job ON job.id = chunk.job_id
+LEFT JOIN result ON result.seq = job.seq
+WHERE chunk.job_id < ?
+    AND (job.id IS NULL
+         OR (chunk.part > 0 AND job.completed_at IS NOT NULL AND chunk.part IS NOT result.part))
+LIMIT ?
+
+-- name: queued_lanes
+SELECT DISTINCT lane FROM job_count WHERE state = 'queued' AND n > 0
+
+-- name: waiting_lanes
+SELECT DISTINCT lane FROM job_count WHERE state = 'waiting' AND n > 0
+
+-- name: waiting_due_at
+SELECT min(run_at) FROM job WHERE state = 'waiting' AND suspicion < 2 AND lane = ?
+
+-- name: suspects_due_at
+SELECT min(run_at) FROM job WHERE state = 'waiting' AND suspicion >= 2
+
+-- name: counts
+SELECT tenant_id, lane, state, n FROM job_count WHERE n > 0
+
+-- name: add_count
+-- The CHECK judges the row to insert even where it is not inserted, hence max().
+INSERT INTO job_count (tenant_id, lane, state, n) VALUES (:tenant_id, :lane, :state, max(:delta, 0))
+ON CONFLICT (tenant_id, lane, state) DO UPDATE SET n = n + :delta
+
+-- name: get_meta
+SELECT value FROM meta WHERE name = ?
+
+-- name: set_meta
+INSERT INTO meta (name, value) VALUES (?, ?)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value

@@ -1,0 +1,95 @@
+"""Connections and the schema."""
+
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from hermod.domain.errors import StoreUnavailable
+from hermod.store.sql import load_migrations
+from hermod.store.sqlite.driver import Connection, open_file
+
+PACKAGE: Final = "hermod.store.sqlite"
+BUSY_TIMEOUT_MS: Final = 5_000
+_CHECKPOINT_PAGES: Final = 4_000
+_WAL_LIMIT_BYTES: Final = 64 * 1024 * 1024
+_CACHE_KIB: Final = 16 * 1024
+_WAL_TRIES: Final = 20
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+def connect(path: Path, *, synchronous: str = "FULL", query_only: bool = False) -> Connection:
+    """Open the database, readable by its owner only. Raises apsw.Error or OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = open_file(path)
+    try:
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        _use_wal(connection)
+        connection.pragma("synchronous", synchronous)
+        connection.pragma("cache_size", -_CACHE_KIB)
+        connection.pragma("temp_store", "memory")
+        # Plans must not depend on bound values: without this, a statement that could use a partial
+        # index is compiled anew at every run (an eighth of the CPU of a poll).
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+        if query_only:
+            # Only the writer checkpoints: two connections doing so is how WAL files were corrupted.
+            connection.pragma("wal_autocheckpoint", 0)
+            connection.pragma("query_only", 1)
+        else:
+            connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
+            connection.pragma("journal_size_limit", _WAL_LIMIT_BYTES)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _use_wal(connection: Connection) -> None:
+    """Switch. The busy timeout does not apply to it, so wait for another's by other means."""
+    for _ in range(_WAL_TRIES):
+        try:
+            connection.pragma("journal_mode", "wal")
+            return
+        except apsw.BusyError:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    connection.pragma("journal_mode", "wal")
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the schema up to date, in one transaction.
+
+    Raises StoreUnavailable when the database was made by a newer release.
+    """
+    migrations = load_migrations(PACKAGE)
+    newest = migrations[-1].number
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version: int = connection.pragma("user_version")
+        if version > newest:
+            raise StoreUnavailable(
+                f"the database has schema {version}, this release knows {newest}: "
+                "it was written by a newer Hermod. Run that release, or use another app dir."
+            )
+        for migration in migrations:
+            if migration.number > version:
+                connection.execute(migration.sql)
+                connection.pragma("user_version", migration.number)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def boot_id() -> str:
+    """What changes at every start of the machine, and only then."""
+    try:
+        return _BOOT_ID.read_text("ascii").strip()
+    except FileNotFoundError:  # not Linux: the boot instant, to the minute, on this host
+        booted_s = time.time() - time.clock_gettime(time.CLOCK_MONOTONIC)  # noqa: TID251
+        return f"{platform.node()}:{round(booted_s / 60)}"

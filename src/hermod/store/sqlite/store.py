@@ -1,0 +1,376 @@
+"""The `Store` on SQLite: writes go to the writer's thread, reads run on the loop."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Final, TypeVar
+
+import apsw
+
+from hermod.domain.clock import Clock
+from hermod.domain.errors import StoreError, StoreFull, StoreUnavailable
+from hermod.domain.ids import uuid7
+from hermod.domain.job import (
+    TERMINAL,
+    AttemptState,
+    AttemptView,
+    Claim,
+    ClaimedJob,
+    Finish,
+    JobView,
+    Lease,
+    NewJob,
+    Principal,
+    Retry,
+    State,
+)
+from hermod.store.damage import request_lost_failure, result_lost_failure
+from hermod.store.sql import load_queries
+from hermod.store.sqlite import verbs
+from hermod.store.sqlite.driver import Bindings, Connection, Row
+from hermod.store.sqlite.payloads import (
+    CHUNK_BYTES,
+    INLINE_BYTES,
+    REQUEST_PART,
+    ChunkKey,
+    chunk_count,
+    chunks,
+    id_bytes,
+)
+from hermod.store.sqlite.schema import PACKAGE, boot_id, connect, migrate
+from hermod.store.sqlite.transaction import Transaction
+from hermod.store.sqlite.writer import Call, Result, Verb, Writer, translate
+
+log = logging.getLogger(__name__)
+
+_STATES: Final = {state.value: state for state in State}
+_BOOT_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+Found = TypeVar("Found")
+
+
+def boot_clock() -> int:
+    """Microseconds since this machine started, sleep included where the system counts it."""
+    return time.clock_gettime_ns(_BOOT_CLOCK) // 1000
+
+
+class SqliteStore:
+    """See `hermod.store.api.Store` for what each verb promises."""
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        *,
+        synchronous: str = "FULL",
+        boot_now: Callable[[], int] = boot_clock,
+        this_boot: str | None = None,
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._synchronous = synchronous
+        self._boot_now = boot_now
+        self._this_boot = this_boot
+        self._sql = load_queries(PACKAGE)
+        self._callbacks: list[Callable[[str], None]] = []
+        self._writer: Writer | None = None
+        self._reader: Connection | None = None
+        self._bulk_reader: Connection | None = None
+        self._bulk_thread = ThreadPoolExecutor(1, thread_name_prefix="hermod-reader")
+
+    @property
+    def name(self) -> str:
+        return f"sqlite {apsw.sqlite_lib_version()}"
+
+    async def open(self) -> None:
+        try:
+            opened = await asyncio.to_thread(self._prepare)
+        except (apsw.Error, OSError) as error:
+            raise StoreUnavailable(
+                f"cannot open the database {self._path}: {error}. "
+                "Check that the directory exists, is writable and is not full."
+            ) from error
+        connection, self._reader, self._bulk_reader = opened
+        self._writer = Writer(connection, self._transaction, self._wake)
+
+    def _prepare(self) -> tuple[Connection, Connection, Connection]:
+        """The connections: of the writer, of the loop's reads, of the reads beside the loop."""
+        with ExitStack() as stack:
+            writer = connect(self._path, synchronous=self._synchronous)
+            stack.callback(writer.close)
+            migrate(writer)
+            self._greet_boot(writer)
+            reader = connect(self._path, query_only=True)
+            stack.callback(reader.close)
+            bulk_reader = connect(self._path, query_only=True)
+            stack.pop_all()
+        return writer, reader, bulk_reader
+
+    def _greet_boot(self, connection: Connection) -> None:
+        boot = self._this_boot or boot_id()
+        connection.execute("BEGIN IMMEDIATE")
+        known = connection.execute(self._sql["get_meta"], ("boot_id",)).fetchall()
+        if known != [(boot,)]:
+            connection.execute(self._sql["forget_leases"])
+            connection.execute(self._sql["set_meta"], ("boot_id", boot))
+        connection.execute("COMMIT")
+
+    async def close(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        await writer.close()
+        await asyncio.to_thread(self._bulk_thread.shutdown)
+        readers = self._reader, self._bulk_reader
+        self._reader = self._bulk_reader = None
+        # The writer last: whoever closes last checkpoints.
+        for connection in (*readers, writer.connection):
+            if connection is not None:
+                connection.close()
+
+    def on_work(self, callback: Callable[[str], None]) -> None:
+        self._callbacks.append(callback)
+
+    def _wake(self, lanes: set[str]) -> None:
+        loop = asyncio.get_running_loop()
+        for callback in self._callbacks:
+            for lane in lanes:
+                loop.call_soon(callback, lane)
+
+    def _transaction(self, connection: Connection) -> Transaction:
+        return Transaction(connection, self._sql, self._clock.now(), self._boot_now())
+
+    def _write(
+        self, verb: Verb[Call, Result], call: Call, size: int = 0
+    ) -> "asyncio.Future[Result]":
+        if self._writer is None:
+            raise StoreUnavailable("the store is not open")
+        return self._writer.run(verb, call, size)
+
+    def _read(self, query: str, values: Bindings = ()) -> list[Row]:
+        if self._reader is None:
+            raise StoreUnavailable("the store is not open")
+        try:
+            return self._reader.execute(self._sql[query], values).fetchall()
+        except apsw.Error as error:
+            raise translate(error) from error
+
+    async def _read_aside(
+        self, query: str, values: Bindings, digest: Callable[[list[Row]], Found]
+    ) -> Found:
+        """`digest` of what a query finds, off the loop: for reads that may take long."""
+        reader = self._bulk_reader
+        if reader is None:
+            raise StoreUnavailable("the store is not open")
+
+        def read() -> Found:
+            return digest(reader.execute(self._sql[query], values).fetchall())
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._bulk_thread, read)
+        except apsw.Error as error:
+            raise translate(error) from error
+
+    # Large bodies
+
+    async def _read_chunks(self, raw_id: bytes, part: int, size: int) -> bytes | None:
+        """A body; None when a piece of it is gone."""
+        values = (raw_id, part, chunk_count(size))
+        body = await self._read_aside("read_chunks", values, _joined)
+        return body if len(body) == size else None
+
+    async def _write_chunks(self, raw_id: bytes, part: int, body: bytes) -> None:
+        for chunk in chunks(raw_id, part, body):
+            await self._write(verbs.put_chunk, chunk, len(chunk.data))
+
+    async def _drop_chunks(self, keys: Iterable[ChunkKey]) -> None:
+        """One by one: freeing a large body takes as long as writing it."""
+        for key in keys:
+            await self._write(verbs.drop_chunk, key, CHUNK_BYTES)
+
+    # Clients
+
+    async def submit_job(self, job: NewJob, claim: Claim | None = None) -> Lease | None:
+        raw_id = id_bytes(job.id)
+        call = verbs.Submit(job, raw_id, claim)
+        size = len(job.body)
+        if size <= INLINE_BYTES:
+            return await self._write(verbs.submit, call)
+        try:
+            await self._write_chunks(raw_id, REQUEST_PART, job.body)
+            return await self._write(verbs.submit, call)
+        except StoreFull:
+            # There is no job; its pieces would take what room is left until they are orphans.
+            with suppress(StoreError):
+                await self._drop_chunks(
+                    ChunkKey(raw_id, REQUEST_PART, n) for n in range(chunk_count(size))
+                )
+            raise
+
+    async def read_job(self, job_id: str, principal: Principal, kind: str | None) -> JobView | None:
+        try:
+            raw_id = id_bytes(job_id)
+        except ValueError:
+            return None
+        values = {
+            "id": raw_id,
+            "tenant_id": principal.tenant_id,
+            "owner": principal.owner,
+            "is_admin": principal.is_admin,
+            "now": self._clock.now(),
+            "kind": kind,
+        }
+        rows = self._read("read_job", values)
+        if not rows:
+            return None
+        part, size, body = rows[0][9:]
+        if body is None and size is not None:
+            body = await self._read_chunks(raw_id, part, size)
+            if body is None and not self._read("read_job", values | {"now": self._clock.now()}):
+                return None  # deleted between the two reads
+        view = _view(job_id, rows[0], body)
+        if view.state in TERMINAL and body is None:
+            log.error("job %s: its result is damaged", job_id)
+            failure = result_lost_failure()
+            return view._replace(state=State.FAILED, status_code=500, body=failure.to_json())
+        return view
+
+    async def read_attempts(self, job_id: str, principal: Principal) -> tuple[AttemptView, ...]:
+        try:
+            raw_id = id_bytes(job_id)
+        except ValueError:
+            return ()
+        values = {
+            "id": raw_id,
+            "tenant_id": principal.tenant_id,
+            "owner": principal.owner,
+            "is_admin": principal.is_admin,
+            "now": self._clock.now(),
+        }
+        return tuple(
+            AttemptView(row[0], AttemptState(row[1]), *row[2:])
+            for row in self._read("read_attempts", values)
+        )
+
+    # Workers
+
+    async def claim_jobs(self, lane: str, limit: int, claim: Claim) -> list[ClaimedJob]:
+        return await self._write(verbs.claim_lane, verbs.ClaimLane(lane, limit, claim))
+
+    async def claim_suspects(
+        self, min_suspicion: int, max_suspicion: int, limit: int, claim: Claim
+    ) -> list[ClaimedJob]:
+        call = verbs.ClaimSuspects(min_suspicion, max_suspicion, limit, claim)
+        return await self._write(verbs.claim_suspects, call)
+
+    async def read_request(self, lease: Lease) -> bytes | None:
+        fence = verbs.fence(lease)
+        rows = self._read("read_request", fence)
+        if not rows:
+            return None
+        size, body = rows[0]
+        if body is None and size is not None:
+            body = await self._read_chunks(fence[0], REQUEST_PART, size)
+        if body is None:
+            log.error("job %s: its request is damaged", lease.job_id)
+            await self.finish_job(lease, _request_lost())
+        return body
+
+    async def renew_leases(self, leases: Sequence[Lease], lease_s: float) -> frozenset[str]:
+        return await self._write(verbs.renew, verbs.Renew(tuple(leases), lease_s))
+
+    async def begin_attempt(self, lease: Lease, ended: Retry, lease_s: float) -> Lease | None:
+        return await self._write(verbs.begin_attempt, verbs.NextAttempt(lease, ended, lease_s))
+
+    async def put_back(self, lease: Lease, ended: Retry, run_at: int) -> bool:
+        return await self._write(verbs.put_back, verbs.PutBack(lease, ended, run_at))
+
+    async def record_handle(self, lease: Lease, handle: str) -> bool:
+        return await self._write(verbs.record_handle, verbs.Handle(lease, handle))
+
+    async def finish_job(self, lease: Lease, finish: Finish) -> bool:
+        if len(finish.body) > INLINE_BYTES:
+            fence = verbs.fence(lease)
+            if not self._read("holds_lease", fence):
+                return False  # before anything is written for nothing
+            await self._write_chunks(fence[0], lease.attempt, finish.body)
+        return await self._write(verbs.finish_job, verbs.FinishJob(lease, finish))
+
+    # Upkeep
+
+    async def release_worker(self, worker_id: str, limit: int) -> int:
+        return await self._write(verbs.release_worker, (worker_id, limit))
+
+    async def recover_lost_leases(self, limit: int) -> int:
+        return await self._write(verbs.recover, limit)
+
+    async def expire_overdue(self, limit: int) -> int:
+        return await self._write(verbs.expire_overdue, limit)
+
+    async def delete_expired(self, limit: int) -> int:
+        values = (self._clock.now(), limit)
+        await self._drop_chunks(await self._read_aside("expired_chunks", values, _keys))
+        return await self._write(verbs.delete_expired, limit)
+
+    async def delete_orphans(self, older_than_at: int, limit: int) -> int:
+        values = (id_bytes(uuid7(older_than_at)), limit)
+        keys = await self._read_aside("orphans", values, _keys)
+        await self._drop_chunks(keys)
+        return len(keys)
+
+    async def due_lanes(self) -> Mapping[str, int]:
+        due: dict[str, int] = {}
+        for (lane,) in self._read("waiting_lanes"):
+            ((run_at,),) = self._read("waiting_due_at", (lane,))
+            if run_at is not None:
+                due[lane] = run_at
+        due.update((lane, 0) for (lane,) in self._read("queued_lanes"))
+        return due
+
+    async def suspects_due_at(self) -> int | None:
+        ((run_at,),) = self._read("suspects_due_at")
+        return run_at
+
+    async def counts(self) -> Mapping[tuple[str, str, State], int]:
+        return {
+            (tenant_id, lane, State(state)): n for tenant_id, lane, state, n in self._read("counts")
+        }
+
+
+def _view(job_id: str, row: Row, body: bytes | None) -> JobView:
+    return JobView(
+        id=job_id,
+        kind=row[0],
+        state=_STATES[row[1]],
+        created_at=row[2],
+        completed_at=row[3],
+        expires_at=row[4],
+        ttl_s=row[5],
+        ttl_requested=bool(row[6]),
+        status_code=row[7],
+        request_id=row[8],
+        body=body,
+    )
+
+
+def _joined(rows: list[Row]) -> bytes:
+    return b"".join(row[0] for row in rows)
+
+
+def _keys(rows: list[Row]) -> list[ChunkKey]:
+    return [ChunkKey(*row) for row in rows]
+
+
+def _request_lost() -> Finish:
+    failure = request_lost_failure()
+    return Finish(
+        state=State.FAILED,
+        status_code=500,
+        body=failure.to_json(),
+        attempt_state=AttemptState.UNSENT,
+        error_type=failure.error_type,
+    )

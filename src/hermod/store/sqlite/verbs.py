@@ -1,0 +1,356 @@
+"""The verbs as they run inside a transaction, each over a list of calls of its kind.
+
+A verb returns one result per call, in order. It may run twice when its group has to be taken
+apart, so it touches nothing but the transaction.
+"""
+
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
+
+from hermod.domain.deadlines import job_deadline_failure, queue_deadline_failure
+from hermod.domain.failure import Failure
+from hermod.domain.job import (
+    AttemptState,
+    Claim,
+    ClaimedJob,
+    Finish,
+    Lease,
+    NewJob,
+    OnUnknown,
+    Retry,
+    State,
+)
+from hermod.domain.suspicion import POISON_AT, poison_failure, unknown_outcome_failure
+from hermod.store.sqlite.driver import Row
+from hermod.store.sqlite.payloads import INLINE_BYTES, Chunk, ChunkKey, id_bytes, id_text
+from hermod.store.sqlite.transaction import Transaction
+
+_SECOND: Final = 1_000_000
+
+
+class Submit(NamedTuple):
+    job: NewJob
+    raw_id: bytes
+    claim: Claim | None
+
+
+class ClaimLane(NamedTuple):
+    lane: str
+    limit: int
+    claim: Claim
+
+
+class ClaimSuspects(NamedTuple):
+    min_suspicion: int
+    max_suspicion: int
+    limit: int
+    claim: Claim
+
+
+class Renew(NamedTuple):
+    leases: tuple[Lease, ...]
+    lease_s: float
+
+
+class NextAttempt(NamedTuple):
+    lease: Lease
+    ended: Retry
+    lease_s: float
+
+
+class PutBack(NamedTuple):
+    lease: Lease
+    ended: Retry
+    run_at: int
+
+
+class FinishJob(NamedTuple):
+    lease: Lease
+    finish: Finish
+
+
+class Handle(NamedTuple):
+    lease: Lease
+    handle: str
+
+
+def submit(tx: Transaction, calls: Sequence[Submit]) -> list[Lease | None]:
+    seq: int = tx.rows("next_seq")[0][0]
+    jobs: list[Row] = []
+    requests: list[Row] = []
+    attempts: list[Row] = []
+    results: list[Lease | None] = []
+    for job, raw_id, claim in calls:
+        if claim is None:
+            state = State.QUEUED
+            attempt, worker_id, lease_until, started_at = 0, None, None, None
+            deadline_at = job.queue_deadline_at
+            results.append(None)
+            tx.woken.add(job.lane)
+        else:
+            state = State.RUNNING
+            attempt, worker_id, started_at = 1, claim.worker_id, tx.now
+            lease_until = tx.boot_now + int(claim.lease_s * _SECOND)
+            deadline_at = tx.now + int(claim.job_deadline_s * _SECOND)
+            attempts.append((seq, 1, job.lane, job.model, worker_id, tx.now))
+            results.append(Lease(job.id, 1, claim.worker_id))
+        tx.moved(job.tenant_id, job.lane, None, state)
+        jobs.append(
+            (
+                seq,
+                raw_id,
+                job.tenant_id,
+                job.owner,
+                job.kind,
+                job.mode.value,
+                job.lane,
+                job.model,
+                state.value,
+                job.priority,
+                attempt,
+                job.on_unknown.value,
+                worker_id,
+                lease_until,
+                deadline_at,
+                job.created_at,
+                started_at,
+                job.ttl_s,
+                job.ttl_requested,
+                job.request_id,
+                job.options,
+            )
+        )
+        size = len(job.body)
+        requests.append((seq, size, job.body if size <= INLINE_BYTES else None))
+        seq += 1
+    tx.run_many("insert_job", jobs)
+    tx.run_many("insert_request", requests)
+    tx.run_many("insert_attempt", attempts)
+    return results
+
+
+def put_chunk(tx: Transaction, calls: Sequence[Chunk]) -> list[None]:
+    tx.run_many("insert_chunk", calls)
+    return [None] * len(calls)
+
+
+def drop_chunk(tx: Transaction, calls: Sequence[ChunkKey]) -> list[None]:
+    tx.run_many("delete_chunk", calls)
+    return [None] * len(calls)
+
+
+def claim_lane(tx: Transaction, calls: Sequence[ClaimLane]) -> list[list[ClaimedJob]]:
+    results: list[list[ClaimedJob]] = []
+    for lane, limit, claim in calls:
+        values = {"lane": lane, "limit": max(limit, 0), "now": tx.now, **_lease_values(tx, claim)}
+        claimed = _claimed(tx, tx.rows("claim_waiting", values), State.WAITING, claim)
+        if len(claimed) < limit:
+            values["limit"] = limit - len(claimed)
+            claimed += _claimed(tx, tx.rows("claim_queued", values), State.QUEUED, claim)
+        results.append(claimed)
+    return results
+
+
+def claim_suspects(tx: Transaction, calls: Sequence[ClaimSuspects]) -> list[list[ClaimedJob]]:
+    results: list[list[ClaimedJob]] = []
+    for low, high, limit, claim in calls:
+        values = {"min_suspicion": low, "max_suspicion": high, "now": tx.now}
+        values |= {"limit": max(limit, 0), **_lease_values(tx, claim)}
+        results.append(_claimed(tx, tx.rows("claim_suspects", values), State.WAITING, claim))
+    return results
+
+
+def _lease_values(tx: Transaction, claim: Claim) -> dict[str, Any]:
+    return {
+        "worker_id": claim.worker_id,
+        "lease_until": tx.boot_now + int(claim.lease_s * _SECOND),
+        "job_deadline_at": tx.now + int(claim.job_deadline_s * _SECOND),
+    }
+
+
+def _claimed(tx: Transaction, rows: list[Row], was: State, claim: Claim) -> list[ClaimedJob]:
+    rows.sort(key=itemgetter(0, 1))
+    jobs: list[ClaimedJob] = []
+    for _, seq, raw_id, attempt, tenant_id, owner, kind, lane, model, *rest in rows:
+        created_at, deadline_at, spent, suspicion, on_unknown, ttl_s, options = rest
+        tx.moved(tenant_id, lane, was, State.RUNNING)
+        tx.run("insert_attempt", (seq, attempt, lane, model, claim.worker_id, tx.now))
+        found = tx.rows("request_body", (seq,))
+        jobs.append(
+            ClaimedJob(
+                lease=Lease(id_text(raw_id), attempt, claim.worker_id),
+                tenant_id=tenant_id,
+                owner=owner,
+                kind=kind,
+                lane=lane,
+                model=model,
+                created_at=created_at,
+                deadline_at=deadline_at,
+                attempts_spent=spent,
+                suspicion=suspicion,
+                on_unknown=OnUnknown(on_unknown),
+                ttl_s=ttl_s,
+                options=options,
+                body=found[0][0] if found else None,
+            )
+        )
+    return jobs
+
+
+def renew(tx: Transaction, calls: Sequence[Renew]) -> list[frozenset[str]]:
+    results: list[frozenset[str]] = []
+    for leases, lease_s in calls:
+        until = tx.boot_now + int(lease_s * _SECOND)
+        results.append(
+            frozenset(
+                lease.job_id for lease in leases if tx.rows("renew_lease", (until, *fence(lease)))
+            )
+        )
+    return results
+
+
+def begin_attempt(tx: Transaction, calls: Sequence[NextAttempt]) -> list[Lease | None]:
+    results: list[Lease | None] = []
+    for lease, ended, lease_s in calls:
+        until = tx.boot_now + int(lease_s * _SECOND)
+        values = (int(ended.spent), _clears(ended), until, *fence(lease))
+        rows = tx.rows("next_attempt", values)
+        results.append(lease._replace(attempt=lease.attempt + 1) if rows else None)
+        for seq, lane, model in rows:
+            _end_attempt(tx, seq, lease.attempt, ended)
+            n = lease.attempt + 1
+            tx.run("insert_attempt", (seq, n, lane, model, lease.worker_id, tx.now))
+    return results
+
+
+def put_back(tx: Transaction, calls: Sequence[PutBack]) -> list[bool]:
+    results: list[bool] = []
+    for lease, ended, run_at in calls:
+        values = (run_at, int(ended.spent), _clears(ended), *fence(lease))
+        rows = tx.rows("put_back", values)
+        results.append(bool(rows))
+        for seq, tenant_id, lane in rows:
+            _end_attempt(tx, seq, lease.attempt, ended)
+            tx.moved(tenant_id, lane, State.RUNNING, State.WAITING)
+            tx.woken.add(lane)
+    return results
+
+
+def _clears(ended: Retry) -> bool:
+    """Whether the attempt proved that the job does not kill its worker."""
+    return ended.attempt_state is AttemptState.FAILED
+
+
+def record_handle(tx: Transaction, calls: Sequence[Handle]) -> list[bool]:
+    return [
+        bool(tx.rows("record_handle", (handle, lease.attempt, *fence(lease))))
+        for lease, handle in calls
+    ]
+
+
+def finish_job(tx: Transaction, calls: Sequence[FinishJob]) -> list[bool]:
+    attempts: list[Row] = []
+    bodies: list[Row] = []
+    results: list[bool] = []
+    for lease, finish in calls:
+        values = (finish.state.value, finish.status_code, tx.now, tx.now, *fence(lease))
+        rows = tx.rows("finish_job", values)
+        results.append(bool(rows))
+        for seq, tenant_id, lane in rows:
+            tx.moved(tenant_id, lane, State.RUNNING, finish.state)
+            attempts.append(
+                (
+                    finish.attempt_state.value,
+                    tx.now,
+                    finish.attempt_status_code,
+                    finish.error_type,
+                    finish.key_name,
+                    seq,
+                    lease.attempt,
+                )
+            )
+            size = len(finish.body)
+            inline = finish.body if size <= INLINE_BYTES else None
+            bodies.append((seq, lease.attempt, size, inline))
+    tx.run_many("end_attempt", attempts)
+    tx.run_many("insert_result", bodies)
+    return results
+
+
+def fence(lease: Lease) -> tuple[bytes, int, str]:
+    """The id and the fencing token, as every guarded `WHERE` takes them."""
+    return id_bytes(lease.job_id), lease.attempt, lease.worker_id
+
+
+def _end_attempt(tx: Transaction, seq: int, n: int, ended: Retry) -> None:
+    ended_at = tx.now if ended.ended_at is None else ended.ended_at
+    values = (ended.attempt_state.value, ended_at, ended.attempt_status_code, ended.error_type)
+    tx.run("end_attempt", (*values, ended.key_name, seq, n))
+
+
+def release_worker(tx: Transaction, calls: Sequence[tuple[str, int]]) -> list[int]:
+    return [_lose(tx, tx.rows("leases_of_worker", call), "worker_died") for call in calls]
+
+
+def recover(tx: Transaction, calls: Sequence[int]) -> list[int]:
+    return [
+        _lose(tx, tx.rows("leases_run_out", (tx.boot_now, limit)), "lease_lost") for limit in calls
+    ]
+
+
+def _lose(tx: Transaction, rows: Sequence[Row], why: str) -> int:
+    """End the attempts of leases that nobody holds any more; their outcome is unknown."""
+    ended = Retry(AttemptState.UNKNOWN, spent=False, error_type=why)
+    for seq, attempt, tenant_id, lane, kind, model, suspicion, on_unknown in rows:
+        _end_attempt(tx, seq, attempt, ended)
+        failure: Failure | None = None
+        if on_unknown == OnUnknown.FAIL:
+            failure = unknown_outcome_failure()
+        elif suspicion + 1 >= POISON_AT:
+            failure = poison_failure()
+        if failure is None:
+            tx.run("lose_lease", (tx.now, seq))
+            tx.moved(tenant_id, lane, State.RUNNING, State.WAITING)
+            tx.woken.add(lane)
+        else:
+            failure = failure.of(provider=lane, model=model, request_type=kind)
+            _end_job(tx, seq, attempt, State.FAILED, failure)
+            tx.moved(tenant_id, lane, State.RUNNING, State.FAILED)
+    return len(rows)
+
+
+def _end_job(tx: Transaction, seq: int, attempt: int, state: State, failure: Failure) -> None:
+    """End a job that no worker holds."""
+    values = (state.value, failure.status_code or 500, tx.now, tx.now, seq)
+    tx.run("end_unleased", values)
+    body = failure.to_json()
+    tx.run("insert_result", (seq, attempt, len(body), body))
+
+
+def expire_overdue(tx: Transaction, calls: Sequence[int]) -> list[int]:
+    results: list[int] = []
+    for limit in calls:
+        rows = tx.rows("overdue", (tx.now, limit))
+        for seq, attempt, tenant_id, lane, kind, model, state in rows:
+            was = State(state)
+            failure = queue_deadline_failure() if was is State.QUEUED else job_deadline_failure()
+            failure = failure.of(provider=lane, model=model, request_type=kind)
+            _end_job(tx, seq, attempt, State.EXPIRED, failure)
+            tx.moved(tenant_id, lane, was, State.EXPIRED)
+        results.append(len(rows))
+    return results
+
+
+def delete_expired(tx: Transaction, calls: Sequence[int]) -> list[int]:
+    results: list[int] = []
+    for limit in calls:
+        rows = tx.rows("expired", (tx.now, limit))
+        keys = [(row[0],) for row in rows]
+        for query in ("delete_attempts", "delete_request", "delete_result", "delete_job"):
+            tx.run_many(query, keys)
+        tx.run_many("delete_chunks", [(row[1],) for row in rows])
+        for _, _, tenant_id, lane, state in rows:
+            tx.moved(tenant_id, lane, State(state), None)
+        results.append(len(rows))
+    return results

@@ -1,0 +1,195 @@
+"""One thread writes. What has queued up while it committed is its next transaction.
+
+The loop hands over one batch at a time and collects the next meanwhile, so a busy loop and a busy
+disk both make the groups larger, never the waiting list longer (docs/decisions/0002).
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final, NamedTuple, TypeVar
+
+import apsw
+
+from hermod.domain.errors import HermodError, StoreFull, StoreUnavailable
+from hermod.store.sqlite.driver import Connection
+from hermod.store.sqlite.transaction import Transaction
+
+log = logging.getLogger(__name__)
+
+MAX_BATCH: Final = 512
+MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
+"""Of large bodies in one transaction: what is beyond waits, and lets the rest pass."""
+
+_HITS_EVERYBODY: Final = (
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.ProtocolError,
+    apsw.ReadOnlyError,
+    apsw.IOError,
+    apsw.CantOpenError,
+    apsw.NotADBError,
+    apsw.ConnectionClosedError,
+)
+_UNAVAILABLE: Final = (*_HITS_EVERYBODY, apsw.CorruptError, apsw.PermissionsError)
+
+Call = TypeVar("Call")
+Result = TypeVar("Result")
+Verb = Callable[[Transaction, Sequence[Call]], Sequence[Result]]
+
+
+class _Asked(NamedTuple):
+    verb: Verb[Any, Any]
+    call: Any
+    size: int
+    future: "asyncio.Future[Any]"
+
+
+def translate(error: Exception) -> Exception:
+    """A driver's error as one of ours, where it is one that callers can act on."""
+    if isinstance(error, apsw.FullError):
+        return StoreFull("the disk is full")
+    if isinstance(error, _UNAVAILABLE):
+        return StoreUnavailable(f"the database cannot be used now: {error}")
+    return error
+
+
+class Writer:
+    """Runs verbs in grouped transactions on a thread of its own."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        new_transaction: Callable[[Connection], Transaction],
+        woken: Callable[[set[str]], None],
+    ) -> None:
+        self.connection = connection
+        self._new_transaction = new_transaction
+        self._woken = woken
+        self._loop = asyncio.get_running_loop()
+        self._inbox: queue.SimpleQueue[list[_Asked] | None] = queue.SimpleQueue()
+        self._pending: list[_Asked] = []
+        self._busy = False
+        self._closed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._thread = threading.Thread(target=self._work, name="hermod-writer", daemon=True)
+        self._thread.start()
+
+    def run(self, verb: Verb[Call, Result], call: Call, size: int = 0) -> "asyncio.Future[Result]":
+        """Have `verb(transaction, [call, …])` run and committed; its result for this call.
+
+        `size` is how many bytes of a large body the call writes or frees. The future raises StoreError, or what
+        the verb raised. Cancelled before its group is handed over, the call does not happen.
+        """
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        future: asyncio.Future[Result] = self._loop.create_future()
+        self._pending.append(_Asked(verb, call, size, future))
+        if not self._busy:
+            self._busy = True
+            self._idle.clear()
+            self._loop.call_soon(self._hand_over)
+        return future
+
+    async def close(self) -> None:
+        """Commit what was asked for, then stop the thread."""
+        self._closed = True
+        await self._idle.wait()
+        self._inbox.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _hand_over(self) -> None:
+        batch: list[_Asked] = []
+        pending, self._pending = self._pending, []
+        size = 0
+        for index, asked in enumerate(pending):
+            if len(batch) == MAX_BATCH:
+                self._pending += pending[index:]
+                break
+            if asked.future.done():
+                continue
+            if size and size + asked.size > MAX_BATCH_BYTES and asked.size:
+                self._pending.append(asked)
+                continue
+            size += asked.size
+            batch.append(asked)
+        if batch:
+            self._inbox.put(batch)
+        else:
+            self._busy = False
+            self._idle.set()
+
+    def _deliver(self, batch: list[_Asked], results: list[Any], woken: set[str]) -> None:
+        for asked, result in zip(batch, results, strict=True):
+            if asked.future.done():
+                continue
+            if isinstance(result, Exception):
+                asked.future.set_exception(result)
+            else:
+                asked.future.set_result(result)
+        if self._pending:
+            # After the callbacks of the futures: what they ask for next joins the group.
+            self._loop.call_soon(self._hand_over)
+        else:
+            self._busy = False
+            self._idle.set()
+        if woken:
+            self._woken(woken)
+
+    def _work(self) -> None:
+        while (batch := self._inbox.get()) is not None:
+            results, woken = self._commit(batch)
+            try:
+                self._loop.call_soon_threadsafe(self._deliver, batch, results, woken)
+            except RuntimeError:  # the loop is closed: nobody is left to tell
+                return
+
+    def _commit(self, batch: list[_Asked]) -> tuple[list[Any], set[str]]:
+        try:
+            return self._transact(batch)
+        except Exception as error:  # the boundary of the thread: every error goes to its caller
+            if len(batch) == 1 or isinstance(error, _HITS_EVERYBODY):
+                if not isinstance(error, (apsw.Error, HermodError)):
+                    log.exception("a store verb failed")
+                return [translate(error) for _ in batch], set()
+        # One bad apple: each verb alone, so that it spoils only its own transaction.
+        results: list[Any] = []
+        woken: set[str] = set()
+        for asked in batch:
+            result, lanes = self._commit([asked])
+            results += result
+            woken |= lanes
+        return results, woken
+
+    def _transact(self, batch: list[_Asked]) -> tuple[list[Any], set[str]]:
+        by_verb: dict[Verb[Any, Any], list[int]] = {}
+        for index, asked in enumerate(batch):
+            by_verb.setdefault(asked.verb, []).append(index)
+        results: list[Any] = [None] * len(batch)
+        self._begin()
+        try:
+            transaction = self._new_transaction(self.connection)
+            for verb, indexes in by_verb.items():
+                done = verb(transaction, [batch[index].call for index in indexes])
+                for index, result in zip(indexes, done, strict=True):
+                    results[index] = result
+            transaction.flush_counts()
+            self.connection.execute("COMMIT")
+        except BaseException:
+            with suppress(apsw.Error):  # `_begin` tries again
+                self._roll_back()
+            raise
+        return results, transaction.woken
+
+    def _begin(self) -> None:
+        self._roll_back()
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    def _roll_back(self) -> None:
+        """End what an error left open; some errors have already ended it."""
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")

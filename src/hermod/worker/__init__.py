@@ -1,0 +1,1 @@
+"""Claim jobs, make their upstream calls, keep the leases, tidy up."""

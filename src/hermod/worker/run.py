@@ -1,0 +1,268 @@
+"""One leased job from its claim to its end."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from hermod.calls.call import Called, Caller, CallSpec
+from hermod.domain.clock import Clock
+from hermod.domain.deadlines import job_deadline_failure
+from hermod.domain.errors import StoreError
+from hermod.domain.failure import Failure
+from hermod.domain.job import (
+    AttemptState,
+    ClaimedJob,
+    Finish,
+    Lease,
+    OnUnknown,
+    Retry,
+    State,
+)
+from hermod.domain.outcome import Answer, Fault
+from hermod.domain.retry import GiveUp, decide
+from hermod.domain.suspicion import unknown_outcome_failure
+from hermod.store.api import Store
+
+log = logging.getLogger(__name__)
+
+_SECOND = 1_000_000
+
+
+class Stop(Enum):
+    """Why a run was told to stop."""
+
+    LEASE_LOST = "lease_lost"
+    DRAINED = "drained"
+
+
+class _Stopped(Exception):
+    """The run was told to stop."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A job in a slot of this process."""
+
+    job: ClaimedJob
+    lease: Lease
+    renewed_at: float
+    """Monotonic, seconds: when the lease was last known to be ours."""
+    suspicion: int = 0
+    """Above zero while it occupies a suspect slot."""
+    task: "asyncio.Task[None] | None" = None
+    stopped: Stop | None = None
+    calling: bool = False
+    """Whether an upstream call is out."""
+    waiting: Retry | None = None
+    """How the attempt ended whose backoff is being waited out."""
+    finishing: bool = False
+    """Whether the job's end is known and only has to be written."""
+
+    def stop(self, why: Stop) -> None:
+        """Have the run end soon. A write to the store is never cut short, a call or a wait is."""
+        if self.stopped is not None or (self.finishing and why is Stop.LEASE_LOST):
+            return  # of the lease, a finish hears from the store
+        self.stopped = why
+        interruptible = (self.calling or self.waiting is not None) and not self.finishing
+        if self.task is not None and interruptible:
+            self.task.cancel()
+
+
+class Runner:
+    """Executes runs. It holds nothing that outlives one."""
+
+    def __init__(
+        self,
+        store: Store,
+        caller: Caller,
+        clock: Clock,
+        lease_s: float,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._caller = caller
+        self._clock = clock
+        self._lease_s = lease_s
+        self._chance = chance
+
+    async def execute(self, run: Run) -> None:
+        """Carry the job to its end, or to the point where it is given back."""
+        try:
+            await self._execute(run)
+        except (asyncio.CancelledError, _Stopped) as stopped:
+            if run.stopped is None:
+                raise
+            if run.stopped is Stop.DRAINED:
+                await self._give_back(run)
+            elif isinstance(stopped, asyncio.CancelledError):
+                log.info("job %s: call stopped, its lease is lost", run.lease.job_id)
+        except StoreError as error:
+            # The lease runs out, and then this or another worker takes the job again.
+            log.error("job %s: left to its lease, the store failed: %s", run.lease.job_id, error)
+        except Exception:  # the boundary of a job: it ends as failed, the worker goes on
+            log.exception("job %s: unexpected error", run.lease.job_id)
+            await self._crash(run)
+
+    async def _execute(self, run: Run) -> None:
+        job = run.job
+        body = job.body
+        if body is None:
+            body = await self._store.read_request(run.lease)
+            if body is None:
+                return
+        spent = job.attempts_spent
+        while True:
+            called = await self._call(run, body)
+            outcome = called.outcome
+            if isinstance(outcome, Answer):
+                await self._finish(run, _completed(outcome, called.key_name))
+                return
+            decision = decide(
+                outcome,
+                self._caller.retry_policy(job.lane),
+                spent=spent,
+                waits=max(run.lease.attempt - 1 - spent, 0),
+                remaining_s=self._remaining_s(job),
+                chance=self._chance(),
+            )
+            if isinstance(decision, GiveUp):
+                await self._finish(run, _failed(job, outcome, called.key_name))
+                return
+            ended = self._ended(outcome, called.key_name, decision.spent)
+            if not decision.keeps_slot:
+                run_at = self._clock.now() + int(decision.delay_s * _SECOND)
+                await self._store.put_back(run.lease, ended, run_at)
+                return
+            if not await self._next_attempt(run, ended, decision.delay_s):
+                return
+            spent += decision.spent
+
+    async def _call(self, run: Run, body: bytes) -> Called:
+        """One upstream call, under an attempt that is already committed."""
+        job = run.job
+        remaining_s = self._remaining_s(job)
+        if remaining_s <= 0:
+            return Called(Fault(job_deadline_failure(), sent=False, job_deadline=True))
+        if run.stopped is not None:
+            raise _Stopped
+        spec = CallSpec(
+            kind=job.kind,
+            provider=job.lane,
+            model=job.model,
+            body=body,
+            options=job.options,
+            job_id=run.lease.job_id,
+            attempt=run.lease.attempt,
+            remaining_s=remaining_s,
+        )
+        run.calling = True
+        called = await self._caller.call(spec)
+        run.calling = False
+        return called
+
+    async def _next_attempt(self, run: Run, ended: Retry, delay_s: float) -> bool:
+        """Wait in the slot, then commit the next attempt; False if the lease is lost."""
+        run.waiting = ended
+        if run.stopped is not None:
+            raise _Stopped
+        await asyncio.sleep(delay_s)
+        run.waiting = None
+        asked_at = self._clock.monotonic()
+        lease = await self._store.begin_attempt(run.lease, ended, self._lease_s)
+        if lease is None:
+            return False
+        run.lease = lease
+        run.renewed_at = asked_at
+        return True
+
+    def _remaining_s(self, job: ClaimedJob) -> float:
+        return (job.deadline_at - self._clock.now()) / _SECOND
+
+    def _ended(self, fault: Fault, key_name: str | None, spent: bool) -> Retry:
+        return Retry(
+            attempt_state=AttemptState.FAILED,
+            spent=spent,
+            error_type=fault.failure.error_type or fault.failure.type,
+            attempt_status_code=fault.failure.status_code,
+            key_name=key_name,
+            ended_at=self._clock.now(),
+        )
+
+    async def _finish(self, run: Run, finish: Finish) -> None:
+        """Write the end of the job; as long as the lease lives and nobody is leaving, again."""
+        run.finishing = True
+        delay_s = 0.1
+        while True:
+            try:
+                if not await self._store.finish_job(run.lease, finish):
+                    log.warning("job %s: lease lost, its result is dropped", run.lease.job_id)
+                return
+            except StoreError:
+                lease_ends_s = run.renewed_at + self._lease_s
+                if run.stopped is not None or self._clock.monotonic() + delay_s > lease_ends_s:
+                    raise
+            await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, 2.0)
+
+    async def _give_back(self, run: Run) -> None:
+        """Let another process have the job: a shutdown is nobody's failure."""
+        job = run.job
+        try:
+            if run.calling and job.on_unknown is OnUnknown.FAIL:
+                await self._store.finish_job(run.lease, _unknown(job))
+                return
+            state = AttemptState.UNKNOWN if run.calling else AttemptState.UNSENT
+            ended = run.waiting or Retry(state, spent=False, error_type=Stop.DRAINED.value)
+            await self._store.put_back(run.lease, ended, self._clock.now())
+        except StoreError as error:
+            log.error("job %s: could not be given back: %s", run.lease.job_id, error)
+
+    async def _crash(self, run: Run) -> None:
+        """A defect of ours ends the job, in Bifrost's words for a worker's panic."""
+        fault = Fault(Failure("internal error: the worker failed unexpectedly", status_code=500))
+        try:
+            await self._finish(run, _failed(run.job, fault, None))
+        except Exception:  # nothing is left to try: the lease runs out and the job runs again
+            log.exception("job %s: its end could not be written", run.lease.job_id)
+
+
+def _completed(answer: Answer, key_name: str | None) -> Finish:
+    return Finish(
+        state=State.COMPLETED,
+        status_code=200,
+        body=answer.body,
+        attempt_state=AttemptState.SUCCEEDED,
+        attempt_status_code=200,
+        key_name=key_name,
+    )
+
+
+def _failed(job: ClaimedJob, fault: Fault, key_name: str | None) -> Finish:
+    failure = _at(job, fault.failure)
+    return Finish(
+        state=State.EXPIRED if fault.job_deadline else State.FAILED,
+        status_code=failure.status_code or 500,
+        body=failure.to_json(),
+        attempt_state=AttemptState.FAILED,
+        error_type=failure.error_type or failure.type,
+        attempt_status_code=failure.status_code,
+        key_name=key_name,
+    )
+
+
+def _unknown(job: ClaimedJob) -> Finish:
+    failure = _at(job, unknown_outcome_failure())
+    return Finish(
+        state=State.FAILED,
+        status_code=500,
+        body=failure.to_json(),
+        attempt_state=AttemptState.UNKNOWN,
+        error_type=failure.error_type,
+    )
+
+
+def _at(job: ClaimedJob, failure: Failure) -> Failure:
+    return failure.of(provider=job.lane, model=job.model, request_type=job.kind)

@@ -1,0 +1,277 @@
+"""The worker: its slots, and the loops that fill them and keep their leases."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from hermod.domain.clock import Clock
+from hermod.domain.errors import StoreError
+from hermod.domain.job import Claim, ClaimedJob
+from hermod.domain.suspicion import ALONE_FROM, POISON_AT, SUSPECT_FROM, suspect_room
+from hermod.store.api import Store
+from hermod.worker.identity import Identity
+from hermod.worker.lanes import Lanes
+from hermod.worker.run import Run, Runner, Stop
+from hermod.worker.settings import WorkerSettings
+from hermod.worker.upkeep import Upkeep
+
+log = logging.getLogger(__name__)
+
+CLAIM_BATCH = 100
+_STORE_PAUSE_S = 1.0
+_LAST_CALL_S = 5.0
+"""A worker that cannot renew stops its calls this long before the lease ends."""
+
+
+class Worker:
+    """Runs jobs in this process. It is also the `Slots` of the submits that happen beside it."""
+
+    def __init__(
+        self,
+        store: Store,
+        runner: Runner,
+        clock: Clock,
+        identity: Identity,
+        settings: WorkerSettings,
+    ) -> None:
+        self._store = store
+        self._runner = runner
+        self._clock = clock
+        self._settings = settings
+        self._claim = Claim(identity.worker_id, settings.lease_s, settings.job_deadline_s)
+        self._lanes = Lanes(settings.slots, settings.lane_slots)
+        self._upkeep = Upkeep(store, clock, identity)
+        self._runs: dict[str, Run] = {}
+        self._wake = asyncio.Event()
+        self._next_due_s: float | None = 0.0
+        self._draining = False
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._claiming: asyncio.Task[None] | None = None
+        self._loops: list[asyncio.Task[None]] = []
+
+    @property
+    def running(self) -> int:
+        """How many jobs hold a slot."""
+        return len(self._runs)
+
+    async def open(self) -> None:
+        """Take over what dead predecessors left, then begin."""
+        await self._upkeep.bury_the_dead()
+        self._store.on_work(self._work_came)
+        loop = asyncio.get_running_loop()
+        self._claiming = loop.create_task(self._claim_work())
+        self._loops = [loop.create_task(work()) for work in (self._renew_all, self._tidy_up)]
+
+    async def drain(self, grace_s: float) -> None:
+        """Start nothing more; let what runs finish for `grace_s`, then give it back."""
+        self._draining = True
+        self._wake.set()
+        for run in list(self._runs.values()):
+            if run.waiting is not None:
+                run.stop(Stop.DRAINED)
+        if self._claiming is not None:
+            # A claim under way must end first: what it commits, nobody else would give back.
+            await asyncio.wait({self._claiming})
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._quiet.wait()
+        except TimeoutError:
+            log.info("drain: giving %d running jobs back", len(self._runs))
+        self.hurry()
+        await self._quiet.wait()
+        for task in self._loops:
+            task.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+
+    async def settle(self) -> None:
+        """Wait for jobs that were accepted while the drain was under way to be given back."""
+        await self._quiet.wait()
+
+    def hurry(self) -> None:
+        """End a drain now: give every job back that has not ended yet."""
+        if self._draining:
+            for run in list(self._runs.values()):
+                run.stop(Stop.DRAINED)
+
+    # Slots
+
+    def reserve(self, lane: str) -> Claim | None:
+        """See `hermod.jobs.slots.Slots`."""
+        place = self._lanes[lane]
+        if self._draining or place.backlog or place.taken >= place.cap:
+            return None
+        place.taken += 1
+        return self._claim
+
+    def give_back(self, lane: str) -> None:
+        """See `hermod.jobs.slots.Slots`."""
+        self._freed(lane)
+
+    def start(self, job: ClaimedJob) -> None:
+        """See `hermod.jobs.slots.Slots`."""
+        self._begin(job)
+
+    def _begin(self, job: ClaimedJob, suspicion: int = 0) -> None:
+        run = Run(job, job.lease, self._clock.monotonic(), suspicion)
+        before = self._runs.get(job.lease.job_id)
+        if before is not None:
+            # We froze and lost the lease, and are the first to take the job again. Nobody will
+            # renew the earlier run any more, so nobody else would stop its call.
+            log.warning("job %s: lease lost", job.lease.job_id)
+            before.stop(Stop.LEASE_LOST)
+        self._runs[job.lease.job_id] = run
+        self._quiet.clear()
+        run.task = asyncio.get_running_loop().create_task(self._occupy(run))
+        if self._draining:
+            run.stop(Stop.DRAINED)
+
+    async def _occupy(self, run: Run) -> None:
+        try:
+            await self._runner.execute(run)
+        finally:
+            job = run.job
+            if self._runs.get(job.lease.job_id) is run:
+                del self._runs[job.lease.job_id]
+            if not self._runs:
+                self._quiet.set()
+            if run.suspicion:
+                self._wake.set()
+            else:
+                self._freed(job.lane)
+
+    def _freed(self, lane: str) -> None:
+        place = self._lanes[lane]
+        place.taken -= 1
+        if place.backlog:
+            self._wake.set()
+
+    # Claiming
+
+    def _work_came(self, lane: str) -> None:
+        self._lanes[lane].backlog = True
+        if not self._draining:
+            self._wake.set()
+
+    async def _claim_work(self) -> None:
+        while not self._draining:
+            await self._doze()
+            self._wake.clear()
+            if not await self._guarded("claiming", self._claim_all):
+                await asyncio.sleep(_STORE_PAUSE_S)
+                self._wake.set()
+
+    async def _claim_all(self) -> None:
+        while await self._claim_once():
+            pass
+
+    async def _doze(self) -> None:
+        """Until work comes, a slot becomes free, a wait is over, or it is time to look anyway."""
+        due_s = self._settings.upkeep_s
+        if self._next_due_s is not None:
+            due_s = min(due_s, max(self._next_due_s, 0.01))
+        if not self._wake.is_set():
+            try:
+                async with asyncio.timeout(due_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                return
+
+    async def _claim_once(self) -> bool:
+        """Look at the store, fill free slots; whether there may be more to claim at once."""
+        now = self._clock.now()
+        due = await self._store.due_lanes()
+        suspects_at = await self._store.suspects_due_at()
+        self._lanes.looked(due, now)
+        later = [at for at in (*due.values(), suspects_at) if at is not None and at > now]
+        self._next_due_s = (min(later) - now) / 1_000_000 if later else None
+        again = False
+        for name, run_at in due.items():
+            if run_at <= now and self._lanes[name].free and not self._draining:
+                again |= await self._claim_lane(name)
+        if suspects_at is not None and suspects_at <= now and not self._draining:
+            again |= await self._claim_suspects()
+        return again and not self._draining
+
+    async def _claim_lane(self, name: str) -> bool:
+        lane = self._lanes[name]
+        asked = min(lane.free, CLAIM_BATCH)
+        lane.taken += asked
+        claimed: list[ClaimedJob] = []
+        try:
+            claimed = await self._store.claim_jobs(name, asked, self._claim)
+        finally:
+            lane.taken -= asked - len(claimed)
+        for job in claimed:
+            self._begin(job)
+        return bool(claimed)
+
+    async def _claim_suspects(self) -> bool:
+        """Fill the suspect slots, those that must be alone first."""
+        for low, high in ((ALONE_FROM, POISON_AT), (SUSPECT_FROM, ALONE_FROM - 1)):
+            beside = tuple(run.suspicion for run in self._runs.values() if run.suspicion)
+            room = suspect_room(beside, low)
+            if room <= 0:
+                continue
+            claimed = await self._store.claim_suspects(low, high, room, self._claim)
+            for job in claimed:
+                self._begin(job, job.suspicion)
+            if claimed:
+                return True
+        return False
+
+    # Leases
+
+    async def _renew_all(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.renew_s)
+            await self._guarded("renewing", self._renew)
+
+    async def _renew(self) -> None:
+        runs = list(self._runs.values())
+        if not runs:
+            return
+        asked_at = self._clock.monotonic()
+        leases = {run.lease.job_id: (run, run.lease) for run in runs}
+        try:
+            held = await self._store.renew_leases(
+                [lease for _, lease in leases.values()], self._settings.lease_s
+            )
+        except StoreError as error:
+            log.warning("renewing %d leases: %s", len(runs), error)
+            self._stop_what_cannot_be_renewed(runs)
+            return
+        for job_id, (run, lease) in leases.items():
+            if job_id in held:
+                run.renewed_at = asked_at
+            elif run.lease == lease and self._runs.get(job_id) is run:
+                log.warning("job %s: lease lost", job_id)
+                run.stop(Stop.LEASE_LOST)
+
+    def _stop_what_cannot_be_renewed(self, runs: list[Run]) -> None:
+        """Losing the store means stopping the work, before the lease does."""
+        now = self._clock.monotonic()
+        last_call_s = min(_LAST_CALL_S, self._settings.lease_s / 6)
+        margin_s = self._settings.renew_s + last_call_s
+        for run in runs:
+            if now + margin_s > run.renewed_at + self._settings.lease_s:
+                run.stop(Stop.LEASE_LOST)
+
+    # Upkeep
+
+    async def _tidy_up(self) -> None:
+        while True:
+            await self._guarded("upkeep", self._upkeep.pass_once)
+            await asyncio.sleep(self._settings.upkeep_s)
+
+    async def _guarded(self, what: str, action: Callable[[], Awaitable[None]]) -> bool:
+        """Whether it went well. Nobody would notice the end of a loop, and jobs would wait."""
+        try:
+            await action()
+        except (StoreError, OSError) as error:
+            log.warning("%s: %s", what, error)
+        except Exception:  # the boundary of a loop
+            log.exception("%s: unexpected error", what)
+        else:
+            return True
+        return False
