@@ -143,12 +143,16 @@ async def upstream(
 
 @asynccontextmanager
 async def client(limits: Limits = FEW, pool_idle_s: float = 60.0) -> AsyncGenerator[HttpClient]:
-    """A client that is closed at the end."""
+    """A client that is closed at the end, and that must not have raised into the event loop."""
+    raised: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: raised.append(context))
     opened = HttpClient(limits, pool_idle_s=pool_idle_s)
     try:
         yield opened
     finally:
         await opened.close()
+    assert not raised
 
 
 async def closed(peer: Peer) -> None:

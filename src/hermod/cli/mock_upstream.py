@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from hermod import mock_upstream as server
+from hermod.cli.complaint import complaint
 from hermod.clock import SystemClock
 
 _SHARE = click.FloatRange(0, 1)
@@ -84,7 +85,7 @@ def mock_upstream(
     try:
         server.run(settings, host, port, SystemClock(), _announce)
     except (ValueError, OSError) as wrong:
-        raise click.ClickException(str(wrong)) from wrong
+        raise click.ClickException(complaint(wrong)) from wrong
 
 
 def _announce(address: str) -> None:

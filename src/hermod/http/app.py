@@ -34,9 +34,7 @@ class Route(NamedTuple):
 class App:
     """An ASGI application. Guards that concern every route stand here, not in the routes."""
 
-    def __init__(
-        self, routes: Iterable[Route], browsers: Browsers, *, base_path: str = ""
-    ) -> None:
+    def __init__(self, routes: Iterable[Route], browsers: Browsers, *, base_path: str = "") -> None:
         self._browsers = browsers
         self._exact: dict[str, dict[str, Handler]] = {}
         self._under: dict[str, dict[str, Handler]] = {}

@@ -31,7 +31,10 @@ class Connection(asyncio.Protocol):
         self._inbox = select.poll()
         self._reader: ReplyReader | None = None
         """Set while a request is out."""
-        self._outcome: asyncio.Future[Reply | NetError] | None = None
+        self._outcome: asyncio.Future[Reply | None] | None = None
+        """None stands for `_error`. An error that its own frames can reach would be a cycle, and
+        would keep what it has read until the collector comes by."""
+        self._error: NetError | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ends_at = 0.0
         self._idle_s = 0.0
@@ -49,7 +52,7 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             raise NetError(Reason.CONNECT, "the connection closed before the request", sent=False)
-        self._reader = ReplyReader(limits)
+        self._reader = reader = ReplyReader(limits)
         self._outcome = outcome = self._loop.create_future()
         self._ends_at, self._idle_s, self._heard_at = ends_at, limits.idle_s, None
         self._timer = self._loop.call_at(ends_at, self._check_time)
@@ -60,19 +63,19 @@ class Connection(asyncio.Protocol):
                 transport.write(head)
                 transport.write(body)
             reply = await outcome
-            if isinstance(reply, NetError):
-                raise reply
+            if reply is None:
+                raise self._take_error()
         except BaseException:
             transport.abort()
             raise
         finally:
             self._timer.cancel()
-            self._outcome = None
-            is_clean, self.keep_alive_s = self._reader.is_clean, self._reader.keep_alive_s
-            self._reader = None
+            self._reader = self._outcome = None
+            reader.close()
         self._served += 1
+        self.keep_alive_s = reader.keep_alive_s
         # An answer that came before the request was out leaves the rest of it in the way.
-        if not is_clean or transport.get_write_buffer_size() > 0:
+        if not reader.is_clean or transport.get_write_buffer_size() > 0:
             transport.abort()
         return reply
 
@@ -114,13 +117,13 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         reader = self._reader
-        if reader is None or reader.reply is not None:
+        if reader is None or self._is_settled():
             self.abort()  # nobody asked: it must not wait here for the next request
             return
         try:
             reply = reader.feed(data)
         except NetError as error:
-            self._settle(error)
+            self._fail(error)
             return
         if reply is not None:
             self._settle(reply)
@@ -128,25 +131,39 @@ class Connection(asyncio.Protocol):
             self._note_progress()
 
     def eof_received(self) -> None:
-        if self._reader is None or self._reader.reply is not None:
+        if self._reader is None or self._is_settled():
             return
         try:
             self._settle(self._reader.feed_eof())
         except NetError as error:
-            self._settle(self._cut(error.detail))
+            self._fail(self._cut(error.detail))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._settle(self._cut("the connection was lost" if exc is None else type(exc).__name__))
+        self._fail(self._cut("the connection was lost" if exc is None else type(exc).__name__))
         self._open_connections.discard(self)
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
 
     # What they need.
 
-    def _settle(self, outcome: Reply | NetError) -> None:
+    def _is_settled(self) -> bool:
+        """Whether the call has its end already, though its task may not have resumed yet."""
+        return self._outcome is None or self._outcome.done()
+
+    def _settle(self, reply: Reply) -> None:
         if self._outcome is not None and not self._outcome.done():
-            self._outcome.set_result(outcome)
+            self._outcome.set_result(reply)
+
+    def _fail(self, error: NetError) -> None:
+        if self._outcome is not None and not self._outcome.done():
+            self._error = error
+            self._outcome.set_result(None)
+
+    def _take_error(self) -> NetError:
+        error, self._error = self._error, None
+        assert error is not None
+        return error
 
     def _cut(self, detail: str) -> NetError:
         has_begun = self._reader is not None and self._reader.has_begun
@@ -162,9 +179,9 @@ class Connection(asyncio.Protocol):
     def _check_time(self) -> None:
         now = self._loop.time()
         if now >= self._ends_at:
-            self._settle(NetError(Reason.TIMEOUT_TOTAL, "no whole reply in time", sent=True))
+            self._fail(NetError(Reason.TIMEOUT_TOTAL, "no whole reply in time", sent=True))
         elif self._heard_at is not None and now >= self._heard_at + self._idle_s:
-            self._settle(NetError(Reason.TIMEOUT_IDLE, "the reply stopped half-way", sent=True))
+            self._fail(NetError(Reason.TIMEOUT_IDLE, "the reply stopped half-way", sent=True))
         else:
             self._set_timer()
 

@@ -12,6 +12,10 @@ _MAX_INTERIM: Final = 20
 _NO_BODY: Final = (204, 304)
 
 
+class _Stop(Exception):
+    """The reply is refused; why, is in the reader's `_failure`."""
+
+
 class ReplyReader:
     """Takes bytes until the reply is whole.
 
@@ -28,8 +32,10 @@ class ReplyReader:
         self.keep_alive_s: float | None = None
         """How long the upstream says it keeps an idle connection."""
         self._limits = limits
-        self._failure: NetError | None = None
-        self._received = 0
+        self._failure: tuple[Reason, str] | None = None
+        self._framing = 0
+        """Bytes so far that were not body."""
+        self._body_on_wire = 0
         self._head_room = limits.header_bytes
         self._interim = 0
         self._status = 0
@@ -39,8 +45,6 @@ class ReplyReader:
         self._encoding: str | None = None
         self._inflater: Inflater | None = None
         self._body = bytearray()
-        # Parser and callbacks point at each other: dropped at the end, or only the collector of
-        # cycles would free the body.
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         # As the other clients do: a bare LF and blanks after a chunk size mean no second thing.
         self._parser.set_dangerous_leniencies(
@@ -55,18 +59,15 @@ class ReplyReader:
         parser = self._parser
         assert parser is not None
         self.has_begun = True
-        self._received += len(data)
+        self._framing += len(data)
         try:
             parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if self.reply is None:
-                self._fail(error)
+                raise self._error(f"the reply is not HTTP ({type(error).__name__})") from None
             self.is_clean = False
-        if self.reply is not None:
-            self._parser = None
-        elif self._received > self._most_on_the_wire():
-            self._parser = None
-            raise self._too_large("reply")
+        if self.reply is None and self._framing > self._most_framing():
+            raise NetError(Reason.TOO_LARGE, "the reply is larger than allowed", sent=True)
         return self.reply
 
     def feed_eof(self) -> Reply:
@@ -74,18 +75,27 @@ class ReplyReader:
 
         Raises NetError(BROKEN) when bytes are missing, BAD_ENCODING as `feed`.
         """
-        try:
-            if self._has_head and self._ends_with_connection:
-                return self._whole()
+        if not self._has_head or not self._ends_with_connection:
             raise NetError(Reason.BROKEN, "the connection closed before the whole reply", sent=True)
-        finally:
-            self._parser = None
+        try:
+            return self._whole()
+        except _Stop:
+            raise self._error("the reply is cut short") from None
+
+    def close(self) -> None:
+        """Lets go of parser and body. Parser and callbacks point at each other, so otherwise they
+        would stay until the collector of cycles comes by."""
+        self._parser = None
+        self._inflater = None
+        self._body = bytearray()
 
     # Called by the parser.
 
     def on_message_begin(self) -> None:
         if self.reply is not None:
-            raise self._broken("a second reply")  # nobody asked for it: the first one stands
+            raise self._stop(
+                Reason.BROKEN, "a second reply"
+            )  # nobody asked for it: the first one stands
         self._headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -93,7 +103,7 @@ class ReplyReader:
             return  # trailers
         self._head_room -= len(name) + len(value) + 4
         if self._head_room < 0 or len(self._headers) >= self._limits.header_count:
-            raise self._too_large("head of the reply")
+            raise self._stop_too_large("head of the reply")
         self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1").strip()))
 
     def on_headers_complete(self) -> None:
@@ -103,25 +113,27 @@ class ReplyReader:
         if self._status < 200:
             self._interim += 1
             if self._interim > _MAX_INTERIM:
-                raise self._broken("too many interim replies")
+                raise self._stop(Reason.BROKEN, "too many interim replies")
             return
         self._has_head = True
         self._read_framing()
 
     def on_body(self, body: bytes) -> None:
+        self._framing -= len(body)
+        self._body_on_wire += len(body)
+        if self._body_on_wire > self._limits.reply_bytes:
+            raise self._stop_too_large("body of the reply")
+        if self._encoding is None:
+            self._body += body
+            return
         try:
-            if self._encoding is None:
-                self._body += body
-                if len(self._body) > self._limits.reply_bytes:
-                    raise InflateOverflow
-            else:
-                if self._inflater is None:
-                    self._inflater = Inflater(self._encoding, self._limits.reply_bytes)
-                self._inflater.feed(body)
+            if self._inflater is None:
+                self._inflater = Inflater(self._encoding, self._limits.reply_bytes)
+            self._inflater.feed(body)
         except InflateOverflow as error:
-            raise self._too_large("body of the reply") from error
+            raise self._stop_too_large("body of the reply") from error
         except InflateError as error:
-            raise self._bad_encoding(error) from error
+            raise self._stop(Reason.BAD_ENCODING, str(error)) from error
 
     def on_message_complete(self) -> None:
         parser = self._parser
@@ -140,7 +152,7 @@ class ReplyReader:
                 length = value
             elif name == "transfer-encoding":
                 if value.lower() != "chunked":
-                    raise self._broken("the transfer encoding is not chunked")
+                    raise self._stop(Reason.BROKEN, "the transfer encoding is not chunked")
                 is_chunked = True
             elif name == "content-encoding":
                 self._encoding = _sole_encoding(value, self._encoding)
@@ -148,7 +160,7 @@ class ReplyReader:
                 self.keep_alive_s = _timeout_of(value)
         has_body = self._status not in _NO_BODY
         if has_body and length is not None and int(length) > self._limits.reply_bytes:
-            raise self._too_large("body of the reply")
+            raise self._stop_too_large("body of the reply")
         self._ends_with_connection = length is None and not is_chunked
 
     def _whole(self) -> Reply:
@@ -158,35 +170,28 @@ class ReplyReader:
             try:
                 body = self._inflater.finish()
             except InflateError as error:
-                raise self._bad_encoding(error) from error
+                raise self._stop(Reason.BAD_ENCODING, str(error)) from error
         self.reply = Reply(self._status, tuple(self._headers), body)
         return self.reply
 
-    def _most_on_the_wire(self) -> int:
-        """Bytes of a reply that is not whole yet: also names, values, chunk sizes and extensions
-        without end are bounded."""
+    def _most_framing(self) -> int:
+        """Also a name, a value, chunk extensions and chunks of one byte without end are bounded.
+        A body of the full size may come in chunks of 50 bytes."""
         head = self._limits.header_bytes
-        return head + 2 * self._limits.reply_bytes if self._has_head else head
+        return head + self._limits.reply_bytes // 8 if self._has_head else head
 
-    def _fail(self, error: Exception) -> None:
-        self._parser = None
-        if self._failure is not None:
-            raise self._failure from error
-        raise self._broken(f"the reply is not HTTP ({type(error).__name__})") from error
+    def _stop_too_large(self, what: str) -> "_Stop":
+        return self._stop(Reason.TOO_LARGE, f"the {what} is larger than allowed")
 
-    def _too_large(self, what: str) -> NetError:
-        return self._note(Reason.TOO_LARGE, f"the {what} is larger than allowed")
+    def _stop(self, reason: Reason, detail: str) -> "_Stop":
+        """To be raised, so that the parser stops. The parser reports any exception as one of its
+        own, so what it means is kept here."""
+        self._failure = (reason, detail)
+        return _Stop()
 
-    def _broken(self, detail: str) -> NetError:
-        return self._note(Reason.BROKEN, detail)
-
-    def _bad_encoding(self, error: InflateError) -> NetError:
-        return self._note(Reason.BAD_ENCODING, str(error))
-
-    def _note(self, reason: Reason, detail: str) -> NetError:
-        """Kept, because the parser reports an exception of a callback as one of its own."""
-        self._failure = NetError(reason, detail, sent=True)
-        return self._failure
+    def _error(self, otherwise: str) -> NetError:
+        reason, detail = self._failure or (Reason.BROKEN, otherwise)
+        return NetError(reason, detail, sent=True)
 
 
 def _sole_encoding(value: str, before: str | None) -> str | None:

@@ -1,0 +1,5 @@
+"""`python -m hermod`."""
+
+from hermod.cli.main import main
+
+main()

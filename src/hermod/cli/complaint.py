@@ -1,0 +1,8 @@
+"""What a person at the terminal is told when something cannot be started."""
+
+
+def complaint(error: Exception) -> str:
+    """The error as a sentence: no number of the system's, no name of a class."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror

@@ -1,0 +1,35 @@
+"""`hermod`: with no command it serves."""
+
+import click
+
+from hermod import __version__
+from hermod.cli.mock_upstream import mock_upstream
+from hermod.cli.serve import serve
+
+
+class _ServeByDefault(click.Group):
+    """A bare `hermod`, or one with only flags, is `hermod serve`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {"--help", "-h", "--version"}
+        if not args or (
+            args[0] not in self.commands and args[0].startswith("-") and args[0] not in own
+        ):
+            args = ["serve", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_ServeByDefault, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hermod")
+def main() -> None:
+    """Hermod, a durable AI gateway for asynchronous inference.
+
+    \b
+    hermod                      the same as hermod serve
+    hermod serve --port 9090
+    hermod mock-upstream        an OpenAI-shaped server that calls nobody
+    """
+
+
+main.add_command(serve)
+main.add_command(mock_upstream)

@@ -1,0 +1,25 @@
+"""What a log line looks like: one line, whatever a client or an upstream put into it."""
+
+import logging
+import sys
+
+_CONTROLS = (*range(32), *range(127, 160), 0x2028, 0x2029)
+_ESCAPES = {code: f"\\u{code:04x}" for code in _CONTROLS}
+_ESCAPES_BUT_LINES = {code: text for code, text in _ESCAPES.items() if code != ord("\n")}
+
+
+class _OneLine(logging.Formatter):
+    """Control characters are shown, never obeyed."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return super().formatMessage(record).translate(_ESCAPES)
+
+    def formatException(self, ei: object) -> str:
+        return super().formatException(ei).translate(_ESCAPES_BUT_LINES)  # type: ignore[arg-type]
+
+
+def set_up_logging(level: str) -> None:
+    """Log to standard error, at this level and above."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
