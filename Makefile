@@ -49,7 +49,7 @@ torture: $(VENV)/dev ## 5,000 jobs, ten kill -9, and the verdict (ARGS="--seed 7
 	@$(BIN)/python -m tests.support.torture --jobs 5000 --kills 10 $(ARGS)
 
 .PHONY: real-text
-real-text: $(VENV)/dev ## A thousand real prompts through an upstream that is not ours
+real-text: $(VENV)/dev ## Real texts through llama.cpp's server, in an environment of its own
 	@$(BIN)/python -m tests.realtext $(ARGS)
 
 .PHONY: lock
@@ -57,6 +57,7 @@ lock: $(VENV)/dev ## Pin what pyproject.toml asks for, with hashes (ARGS=--upgra
 	@$(BIN)/uv pip compile $(LOCK) $(ARGS) --group build pyproject.toml -o requirements/runtime.txt
 	@$(BIN)/uv pip compile $(LOCK) $(ARGS) --group build --group dev \
 	  -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
+	@$(BIN)/uv pip compile $(LOCK) $(ARGS) requirements/realtext.in -o requirements/realtext.txt
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
   --no-emit-find-links --quiet

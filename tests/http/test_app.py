@@ -8,14 +8,14 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.inprocess import Running, gateway
-from tests.support.raw_http import ask, serving
 
 from hermod import __version__
 from hermod.http.app import App, Route
 from hermod.http.browsers import Browsers
 from hermod.http.message import Request, Response
 from hermod.kinds.registry import KINDS
+from tests.support.inprocess import Running, gateway
+from tests.support.raw_http import ask, serving
 
 CHAT = "/v1/async/chat/completions"
 HELLO: dict[str, Any] = {"model": "mock/hello", "messages": [{"role": "user", "content": "hi"}]}

@@ -6,6 +6,13 @@ import resource
 import socket
 
 import pytest
+
+from hermod.clock import SystemClock
+from hermod.domain.errors import Refused
+from hermod.http.asgi import App, Message, Receive, Scope, Send
+from hermod.http.body import ByteBudget, ClientGone, read_body
+from hermod.http.guard import Limits
+from hermod.http.server import HttpServer
 from tests.support.raw_http import (
     PATIENCE_S,
     Client,
@@ -18,13 +25,6 @@ from tests.support.raw_http import (
     talking,
     until,
 )
-
-from hermod.clock import SystemClock
-from hermod.domain.errors import Refused
-from hermod.http.asgi import App, Message, Receive, Scope, Send
-from hermod.http.body import ByteBudget, ClientGone, read_body
-from hermod.http.guard import Limits
-from hermod.http.server import HttpServer
 
 HOST = b"Host: example.test\r\n"
 GET = b"GET / HTTP/1.1\r\n" + HOST

@@ -4,6 +4,8 @@ import asyncio
 import logging
 
 import pytest
+
+from hermod.http.asgi import Receive, Scope, Send
 from tests.support.raw_http import (
     PATIENCE_S,
     Client,
@@ -16,8 +18,6 @@ from tests.support.raw_http import (
     talking,
     until,
 )
-
-from hermod.http.asgi import Receive, Scope, Send
 
 GET = b"GET / HTTP/1.1\r\n"
 POST = b"POST / HTTP/1.1\r\n"

@@ -6,9 +6,9 @@ from collections.abc import Coroutine, Generator
 from typing import Any
 
 import pytest
-from tests.net.upstream import PATIENCE_S, Peer, client, closed, echo, upstream
 
 from hermod.net.messages import Reply
+from tests.net.upstream import PATIENCE_S, Peer, client, closed, echo, upstream
 
 
 @types.coroutine

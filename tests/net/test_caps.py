@@ -6,10 +6,10 @@ import zlib
 from contextlib import suppress
 
 import pytest
-from tests.net.upstream import FEW, PATIENCE_S, Peer, client, closed, reply_bytes, upstream
 
 from hermod.net.messages import NetError, Reason
 from hermod.net.reading import ReplyReader
+from tests.net.upstream import FEW, PATIENCE_S, Peer, client, closed, reply_bytes, upstream
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 EMPTY_GZIP = gzip.compress(b"")
@@ -106,11 +106,6 @@ async def test_as_many_headers_as_allowed_are_fine() -> None:
 async def test_a_body_of_exactly_the_cap_is_fine() -> None:
     body = bytes(FEW.reply_bytes)
     assert await body_of(reply_bytes(body)) == body
-
-
-async def test_a_body_in_chunks_of_50_bytes_is_fine() -> None:
-    body = bytes(FEW.reply_bytes)
-    assert await body_of(CHUNKED + (b"32\r\n" + bytes(50) + b"\r\n") * 2_000 + b"0\r\n\r\n") == body
 
 
 async def test_a_body_of_one_byte_more_is_refused() -> None:

@@ -4,9 +4,9 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.net.upstream import FEW, PATIENCE_S, Peer, client, closed, reply_bytes, upstream
 
 from hermod.net.messages import Limits, NetError, Reason
+from tests.net.upstream import FEW, PATIENCE_S, Peer, client, closed, reply_bytes, upstream
 
 SHORT_S = 0.2
 QUICK_IDLE = replace(FEW, idle_s=SHORT_S)

@@ -9,11 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.net.upstream import PATIENCE_S, Peer, client, closed, echo, upstream
 
 from hermod.net.connection import Connection
 from hermod.net.dial import first_up
 from hermod.net.messages import NetError, Reason, Request, Trust
+from tests.net.upstream import PATIENCE_S, Peer, client, closed, echo, upstream
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,9 @@
 """One request, one reply."""
 
 import pytest
-from tests.net.upstream import FEW, PATIENCE_S, Peer, client, closed, echo, reply_bytes, upstream
 
 from hermod.net.messages import NetError, Reason, Reply
+from tests.net.upstream import FEW, PATIENCE_S, Peer, client, closed, echo, reply_bytes, upstream
 
 
 async def answer_to(raw: bytes, *, then_close: bool = False) -> Reply:

@@ -4,9 +4,9 @@ import asyncio
 import socket
 
 import pytest
-from tests.net.upstream import PATIENCE_S, Peer, client, closed, echo, reply_bytes, upstream
 
 from hermod.net.messages import NetError, Reason, Request
+from tests.net.upstream import PATIENCE_S, Peer, client, closed, echo, reply_bytes, upstream
 
 
 async def test_a_connection_is_used_again() -> None:

@@ -5,10 +5,10 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.net.upstream import reply_bytes
 
 from hermod.net.messages import Limits, NetError, Reply
 from hermod.net.reading import ReplyReader
+from tests.net.upstream import reply_bytes
 
 LIMITS = Limits(reply_bytes=200, header_bytes=300, header_count=8)
 GOOD = (
@@ -59,3 +59,13 @@ def test_a_damaged_reply_is_a_reply_or_a_net_error(
 @given(st.binary(max_size=600))
 def test_noise_is_a_net_error(noise: bytes) -> None:
     assert isinstance(read([noise] if noise else []), NetError)
+
+
+def test_a_body_of_the_full_size_may_come_in_chunks_of_50_bytes() -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    raw = head + (b"32\r\n" + bytes(50) + b"\r\n") * 2_000 + b"0\r\n\r\n"
+    reader = ReplyReader(Limits(reply_bytes=100_000, header_bytes=100))
+    for start in range(0, len(raw), 1_000):
+        reader.feed(raw[start : start + 1_000])
+    assert reader.reply is not None
+    assert len(reader.reply.body) == 100_000

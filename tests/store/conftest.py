@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from tests.store.backends import BACKENDS, Database, SqliteDatabase
 
 

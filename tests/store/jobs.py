@@ -2,8 +2,6 @@
 
 from typing import Any, Final
 
-from tests.store.backends import SECOND, Database
-
 from hermod.domain.ids import uuid7
 from hermod.domain.job import (
     AttemptState,
@@ -20,6 +18,7 @@ from hermod.domain.job import (
 )
 from hermod.domain.suspicion import SUSPECT_FROM
 from hermod.store.api import Store
+from tests.store.backends import SECOND, Database
 
 OWNER: Final = Principal("default", "vk:1")
 ADMIN: Final = Principal("default", "admin:token", is_admin=True)

@@ -373,7 +373,9 @@ def recoveries(history: History) -> list[Recovery]:
         times = sorted(again.values())
         whole = len(times) == len(running)
         found.append(
-            Recovery(len(running), times[0] if times else None, times[-1] if times and whole else None)
+            Recovery(
+                len(running), times[0] if times else None, times[-1] if times and whole else None
+            )
         )
     return found
 

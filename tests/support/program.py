@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+
 from tests.support.waiting import wait_until
 
 HERMOD = Path(sys.executable).with_name("hermod")

@@ -212,9 +212,7 @@ class _Run:
             for client in range(self.plan.clients):
                 group.create_task(self.submit_forever(client))
             for number, (mark, wait_s) in enumerate(zip(marks, delays, strict=True)):
-                await self.kill_and_restart(
-                    mark * self.plan.jobs, wait_s, gently=number in gentle
-                )
+                await self.kill_and_restart(mark * self.plan.jobs, wait_s, gently=number in gentle)
         await self.until(lambda: len(self.ended) == len(self.accepted))
         for reader in readers:
             reader.cancel()
@@ -286,9 +284,7 @@ def read_record(path: Path) -> list[Call]:
     for line in path.read_text("utf-8").splitlines():
         seen = json.loads(line)
         job_id, _, attempt = (seen["request_id"] or "/0").partition("/")
-        calls.append(
-            Call(seen["ns"] / 1e9, seen["nonce"], job_id, int(attempt), seen["status"])
-        )
+        calls.append(Call(seen["ns"] / 1e9, seen["nonce"], job_id, int(attempt), seen["status"]))
     return calls
 
 

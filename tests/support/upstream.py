@@ -50,7 +50,7 @@ class Upstream:
         self._plans: dict[str, list[Reply]] = {}
         self._calls: dict[str, list[Call]] = defaultdict(list)
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
     @property
@@ -89,6 +89,11 @@ class Upstream:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A gateway that was killed leaves its connections; that is nobody's failure here."""
 
 
 def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:

@@ -62,7 +62,7 @@ async def bad_day(folder: Path) -> AsyncGenerator[tuple[Bench, Faulty]]:
         await store.close()
 
 
-async def test_a_claim_that_is_under_way_when_the_drain_begins_is_given_back_unsent(
+async def test_a_claim_that_is_under_way_when_the_drain_begins_is_no_lost_job(
     tmp_path: Path,
 ) -> None:
     async with bad_day(tmp_path) as (b, store):
@@ -72,6 +72,20 @@ async def test_a_claim_that_is_under_way_when_the_drain_begins_is_given_back_uns
         await store.claimed.wait()
         draining = asyncio.create_task(worker.drain(20))
         await asyncio.sleep(0)
+        store.may_return.set()
+        await draining
+        assert (await b.job(job_id)).state is State.COMPLETED
+
+
+async def test_a_claim_that_ends_after_the_grace_is_given_back_unsent(tmp_path: Path) -> None:
+    async with bad_day(tmp_path) as (b, store):
+        store.may_return.clear()
+        job_id = await b.submit()
+        worker = await b.worker()
+        await store.claimed.wait()
+        draining = asyncio.create_task(worker.drain(20))
+        await asyncio.sleep(0)
+        worker.hurry()
         store.may_return.set()
         await draining
         assert (await b.job(job_id)).state is State.WAITING

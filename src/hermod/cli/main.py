@@ -1,5 +1,7 @@
 """`hermod`: with no command it serves."""
 
+import os
+
 import click
 
 from hermod import __version__
@@ -29,6 +31,14 @@ def main() -> None:
     hermod serve --port 9090
     hermod mock-upstream        an OpenAI-shaped server that calls nobody
     """
+    _open_standard_streams()
+
+
+def _open_standard_streams() -> None:
+    """Of streams that are closed, have none taken over by the next file or socket."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
 
 
 main.add_command(serve)

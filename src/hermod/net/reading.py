@@ -93,9 +93,8 @@ class ReplyReader:
 
     def on_message_begin(self) -> None:
         if self.reply is not None:
-            raise self._stop(
-                Reason.BROKEN, "a second reply"
-            )  # nobody asked for it: the first one stands
+            # Nobody asked for it: the first one stands, and the connection is not kept.
+            raise self._stop(Reason.BROKEN, "a second reply")
         self._headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:

@@ -45,6 +45,8 @@ class Worker:
         self._wake = asyncio.Event()
         self._next_due_s: float | None = 0.0
         self._draining = False
+        self._leaving = False
+        """The grace of the drain is over."""
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._claiming: asyncio.Task[None] | None = None
@@ -91,6 +93,7 @@ class Worker:
     def hurry(self) -> None:
         """End a drain now: give every job back that has not ended yet."""
         if self._draining:
+            self._leaving = True
             for run in list(self._runs.values()):
                 run.stop(Stop.DRAINED)
 
@@ -123,7 +126,7 @@ class Worker:
         self._runs[job.lease.job_id] = run
         self._quiet.clear()
         run.task = asyncio.get_running_loop().create_task(self._occupy(run))
-        if self._draining:
+        if self._leaving:
             run.stop(Stop.DRAINED)
 
     async def _occupy(self, run: Run) -> None:

@@ -1,5 +1,6 @@
 """Attempts: how one ends and the next begins, in the slot or after a wait."""
 
+from hermod.domain.job import AttemptState, AttemptView, Lease, Retry, State
 from tests.store.backends import SECOND, Database
 from tests.store.jobs import (
     CLAIM,
@@ -17,8 +18,6 @@ from tests.store.jobs import (
     suspect,
     waiting_job,
 )
-
-from hermod.domain.job import AttemptState, AttemptView, Lease, Retry, State
 
 ENDED = Retry(
     AttemptState.FAILED,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from hermod.domain.job import AttemptState, ClaimedJob, Lease, State
 from tests.store.backends import SECOND, Database
 from tests.store.jobs import (
     CLAIM,
@@ -18,8 +19,6 @@ from tests.store.jobs import (
     suspect,
     waiting_job,
 )
-
-from hermod.domain.job import AttemptState, ClaimedJob, Lease, State
 
 
 def ids(claimed: Sequence[ClaimedJob]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import random
 
+from hermod.domain.job import Lease, OnUnknown, State
 from tests.store.backends import SECOND, Database
 from tests.store.jobs import (
     CLAIM,
@@ -19,8 +20,6 @@ from tests.store.jobs import (
     suspect,
     waiting_job,
 )
-
-from hermod.domain.job import Lease, OnUnknown, State
 
 
 async def test_an_empty_store_counts_nothing(database: Database) -> None:

@@ -1,5 +1,8 @@
 """Jobs that nobody runs and whose deadline has passed."""
 
+from hermod.domain.deadlines import job_deadline_failure, queue_deadline_failure
+from hermod.domain.failure import Failure
+from hermod.domain.job import AttemptState, State
 from tests.store.backends import Database
 from tests.store.jobs import (
     JOB_DEADLINE_S,
@@ -14,10 +17,6 @@ from tests.store.jobs import (
     suspect,
     waiting_job,
 )
-
-from hermod.domain.deadlines import job_deadline_failure, queue_deadline_failure
-from hermod.domain.failure import Failure
-from hermod.domain.job import AttemptState, State
 
 
 def shown(failure: Failure) -> bytes:

@@ -3,6 +3,10 @@
 from collections.abc import Awaitable, Callable
 
 import pytest
+
+from hermod.domain.ids import uuid7
+from hermod.domain.job import Lease
+from hermod.store.api import Store
 from tests.store.backends import Database
 from tests.store.jobs import (
     CLAIM,
@@ -17,10 +21,6 @@ from tests.store.jobs import (
     running_job,
     waiting_job,
 )
-
-from hermod.domain.ids import uuid7
-from hermod.domain.job import Lease
-from hermod.store.api import Store
 
 LARGE = COMPLETED._replace(body=b"x" * 3_000_000)
 

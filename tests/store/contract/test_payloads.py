@@ -4,6 +4,7 @@ import asyncio
 import itertools
 
 import pytest
+
 from tests.store.backends import Database
 from tests.store.jobs import (
     CLAIM,

@@ -1,6 +1,10 @@
 """Who may read a job, and what it looks like over time."""
 
 import pytest
+
+from hermod.domain.ids import uuid7
+from hermod.domain.job import Principal, State
+from hermod.store.api import Store
 from tests.store.backends import SECOND, Database
 from tests.store.jobs import (
     ADMIN,
@@ -15,10 +19,6 @@ from tests.store.jobs import (
     read,
     running_job,
 )
-
-from hermod.domain.ids import uuid7
-from hermod.domain.job import Principal, State
-from hermod.store.api import Store
 
 STRANGERS = {
     "another owner": Principal("default", "vk:2"),
@@ -107,7 +107,9 @@ MALFORMED = {
 async def test_an_id_spelled_otherwise_is_no_job(database: Database, spell: object) -> None:
     assert callable(spell)
     async with database.open() as store:
-        job_id = str(spell(await queued_job(store, database, id="0199c2cc-9a10-7abc-8def-0123456789ab")))
+        job_id = str(
+            spell(await queued_job(store, database, id="0199c2cc-9a10-7abc-8def-0123456789ab"))
+        )
         assert await store.read_job(job_id, ADMIN, None) is None
         assert await store.read_attempts(job_id, ADMIN) == ()
 

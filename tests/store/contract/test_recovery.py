@@ -2,6 +2,8 @@
 
 import json
 
+from hermod.domain.job import AttemptState, OnUnknown, State
+from hermod.domain.suspicion import POISON_AT, poison_failure, unknown_outcome_failure
 from tests.store.backends import Database
 from tests.store.jobs import (
     CLAIM,
@@ -19,9 +21,6 @@ from tests.store.jobs import (
     suspect,
     waiting_job,
 )
-
-from hermod.domain.job import AttemptState, OnUnknown, State
-from hermod.domain.suspicion import POISON_AT, poison_failure, unknown_outcome_failure
 
 
 async def test_a_lease_that_ran_out_is_taken(database: Database) -> None:

@@ -1,5 +1,6 @@
 """Submitting a job."""
 
+from hermod.domain.job import AttemptState, AttemptView, JobView, Lease, State
 from tests.store.backends import SECOND, Database
 from tests.store.jobs import (
     CLAIM,
@@ -14,8 +15,6 @@ from tests.store.jobs import (
     read,
     running_job,
 )
-
-from hermod.domain.job import AttemptState, AttemptView, JobView, Lease, State
 
 
 async def test_a_submitted_job_is_queued_and_readable(database: Database) -> None:

@@ -73,7 +73,9 @@ async def test_the_first_to_expire_go_first_and_no_more_than_the_limit(database:
         database.clock.wall += 2 * SECOND
         assert await store.delete_expired(1) == 1
         database.clock.wall -= 2 * SECOND  # only to see what is still there
-        seen = [ttl_s for ttl_s, job_id in by_ttl.items() if await store.read_job(job_id, OWNER, None)]
+        seen = [
+            ttl_s for ttl_s, job_id in by_ttl.items() if await store.read_job(job_id, OWNER, None)
+        ]
         assert seen == [3, 2]
         database.clock.wall += 2 * SECOND
         assert [await store.delete_expired(1) for _ in range(2)] == [1, 0]
