@@ -68,7 +68,7 @@ class Service:
         caller = Caller(settings.providers, self._client, clock, _call_settings(settings))
         self._worker = Worker(
             self.store,
-            Runner(self.store, caller, clock, ours.lease_s),
+            Runner(self.store, caller, clock, ours.lease_s, ours.body_budget_mb * _MIB),
             clock,
             self._identity,
             WorkerSettings(

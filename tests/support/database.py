@@ -51,7 +51,7 @@ def attempts_of(app_dir: Path, job_id: str) -> list[tuple[int, str, str | None]]
     """Number, state and error type of every attempt of a job, in order."""
     sql = """SELECT n, attempt.state, error_type FROM attempt JOIN job ON job.seq = attempt.seq
         WHERE job.id = ? ORDER BY n"""
-    return rows(app_dir, sql, raw_id(job_id))  # type: ignore[return-value]
+    return rows(app_dir, sql, raw_id(job_id))
 
 
 def state_of(app_dir: Path, job_id: str) -> str:

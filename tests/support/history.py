@@ -8,6 +8,7 @@ store's own (`…_at`) are microseconds of the wall clock and are compared with 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 TERMINAL = frozenset({"completed", "failed", "cancelled", "expired"})
@@ -89,11 +90,13 @@ class Stored:
 
 @dataclass(frozen=True)
 class Kill:
-    """A `kill -9`, and what lay on the disk before the next process started."""
+    """The end of a process, and what lay on the disk before the next one started."""
 
     killed_s: float
     restarted_s: float
     stored: Stored
+    drained: bool = False
+    """It was no `kill -9` but a SIGTERM, and the process had exited with 0."""
 
 
 @dataclass(frozen=True)
@@ -154,9 +157,9 @@ def _what_was_accepted_is_on_the_disk(history: History) -> Iterator[Violation]:
     for number, kill in enumerate(history.kills, 1):
         stored = {job.job_id for job in kill.stored.jobs}
         for submit in history.submits:
-            if submit.status == 202 and submit.returned_s < kill.killed_s:
-                if submit.job_id not in stored:
-                    yield Violation("lost", str(submit.job_id), f"not on the disk at kill {number}")
+            told = submit.status == 202 and submit.returned_s < kill.killed_s
+            if told and submit.job_id not in stored:
+                yield Violation("lost", str(submit.job_id), f"not on the disk at kill {number}")
 
 
 def _no_submit_makes_two_jobs(history: History) -> Iterator[Violation]:
@@ -284,7 +287,7 @@ def _attempts_are_in_order(history: History) -> Iterator[Violation]:
         attempts = sorted(by_job.pop(job.job_id, ()), key=lambda attempt: attempt.n)
         if [attempt.n for attempt in attempts] != list(range(1, job.attempt + 1)):
             yield Violation("attempts", job.job_id, f"{len(attempts)} rows, {job.attempt} counted")
-        for one, other in zip(attempts, attempts[1:], strict=False):
+        for one, other in pairwise(attempts):
             if one.ended_at is None or one.ended_at > other.started_at:
                 yield Violation("attempts", job.job_id, f"{one.n} and {other.n} overlap")
         if any(attempt.state == "sending" for attempt in attempts):
@@ -296,6 +299,13 @@ def _attempts_are_in_order(history: History) -> Iterator[Violation]:
             yield Violation("attempts", job.job_id, "sent again after an unknown outcome")
     for job_id in by_job:
         yield Violation("attempts", job_id, "attempts of no job")
+
+
+def _a_drain_leaves_nothing_running(history: History) -> Iterator[Violation]:
+    for number, kill in enumerate(history.kills, 1):
+        for job in kill.stored.jobs:
+            if kill.drained and job.state == "running":
+                yield Violation("drain", job.job_id, f"left running by drain {number}")
 
 
 # The store
@@ -337,6 +347,7 @@ RULES: tuple[Rule, ...] = (
     _an_attempt_is_on_disk_before_its_call,
     _extra_calls_are_explained,
     _attempts_are_in_order,
+    _a_drain_leaves_nothing_running,
     _counters_are_true,
     _the_database_is_whole,
 )

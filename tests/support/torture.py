@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import json
 import random
+import re
 import signal
 import socket
 import statistics
@@ -44,6 +45,9 @@ from tests.support.program import Gateway, MockUpstream
 _PATH = "/v1/async/chat/completions"
 _FILLER = "0123456789abcdef" * 6_000
 """Makes a request, and the answer that echoes it, too large for its row (64 KiB)."""
+_UNFINISHED = re.compile(
+    r'^hermod_jobs\{.*state="(?:queued|running|waiting)"\} (\S+)$', re.MULTILINE
+)
 _BROKEN = (aiohttp.ClientError, OSError, TimeoutError)
 
 
@@ -79,6 +83,15 @@ class Result(NamedTuple):
     report: str
 
 
+class _End(NamedTuple):
+    """Of a gateway that is to come back."""
+
+    killed_s: float
+    restarted_s: float
+    copy: Path
+    drained: bool
+
+
 @dataclass
 class _Run:
     plan: Plan
@@ -92,7 +105,7 @@ class _Run:
     reads: list[Read] = field(default_factory=list[Read])
     accepted: list[str] = field(default_factory=list[str])
     ended: set[str] = field(default_factory=set[str])
-    kills: list[tuple[float, float, Path]] = field(default_factory=list[tuple[float, float, Path]])
+    ends: list[_End] = field(default_factory=list[_End])
     gateway: Gateway | None = None
     due: "asyncio.PriorityQueue[tuple[float, str]]" = field(
         default_factory=asyncio.PriorityQueue[tuple[float, str]]
@@ -113,17 +126,13 @@ class _Run:
         assert gateway is not None
         assert gateway.process.poll() is None, f"the gateway ended by itself:\n{gateway.output}"
         killed_s = time.monotonic()
-        if gently:
-            gateway.process.terminate()
-            code = await asyncio.to_thread(gateway.wait_exit)
-            assert code in {0, -signal.SIGTERM}, gateway.output  # the latter: it had not started
-            killed_s = time.monotonic()
-        else:
-            gateway.process.kill()
-            await asyncio.to_thread(gateway.kill)
-        copy = self.folder / f"kill-{len(self.kills) + 1}"
+        gateway.process.send_signal(signal.SIGTERM if gently else signal.SIGKILL)
+        code = await asyncio.to_thread(gateway.wait_exit)
+        # A SIGTERM ends Python like any program until the gateway listens to it.
+        assert code in ({0, -signal.SIGTERM} if gently else {-signal.SIGKILL}), gateway.output
+        copy = self.folder / f"end-{len(self.ends) + 1}"
         await asyncio.to_thread(copy_database, self.folder / "app", copy)
-        self.kills.append((killed_s, time.monotonic(), copy))
+        self.ends.append(_End(killed_s, time.monotonic(), copy, code == 0))
         self.start_gateway()
 
     # The clients
@@ -237,10 +246,7 @@ class _Run:
                 text = await response.text()
         except _BROKEN:
             return False
-        lines = [line for line in text.splitlines() if line.startswith("hermod_jobs{")]
-        unfinished = ('state="queued"', 'state="running"', 'state="waiting"')
-        return all(float(n) == 0 for line in lines for n in [line.rpartition(" ")[2]]
-                   if any(state in line for state in unfinished))  # fmt: skip
+        return all(float(n) == 0 for n in _UNFINISHED.findall(text))
 
 
 async def torture(plan: Plan, folder: Path) -> Result:
@@ -272,7 +278,10 @@ async def torture(plan: Plan, folder: Path) -> Result:
         reads=run.reads,
         calls=read_record(record),
         final=read_stored(copy_database(folder / "app", folder / "final")),
-        kills=[Kill(killed_s, again_s, read_stored(at)) for killed_s, again_s, at in run.kills],
+        kills=[
+            Kill(end.killed_s, end.restarted_s, read_stored(end.copy), end.drained)
+            for end in run.ends
+        ],
     )
     violations = check(history)
     return Result(history, violations, report(run, history, violations, took_s))
@@ -306,7 +315,8 @@ def report(run: _Run, history: History, violations: list[Violation], took_s: flo
     first = [each.first_s for each in found if each.first_s is not None]
     last = [each.last_s for each in found if each.last_s is not None]
     lines = [
-        f"seed {run.plan.seed}: {len(run.kills)} kills, {took_s:.1f} s, evidence in {run.folder}",
+        f"seed {run.plan.seed}, {took_s:.1f} s, evidence in {run.folder}",
+        f"kills                   {len(run.ends)}, {run.plan.gentle} of them by SIGTERM",
         f"accepted                {len(history.accepted)}",
         f"submits cut off         {len(unknown_submits)}, of which stored {stored_unknown}"
         f" (and {run.unreached} that reached nobody)",

@@ -126,7 +126,7 @@ AT_KILL = GOOD.kills[0].stored
 PLANTED = {
     "an accepted job is not in the store": (
         "lost",
-        replace(GOOD, final=without_job(GOOD.final, "b"), calls=GOOD.calls[:2] + GOOD.calls[3:]),
+        replace(GOOD, final=without_job(GOOD.final, "b"), calls=(*GOOD.calls[:2], GOOD.calls[3])),
     ),
     "an accepted job has another's request": (
         "lost",
@@ -252,6 +252,10 @@ PLANTED = {
         with_jobs(Job("a", "one", "completed", 2, "fail", "openai", 1)),
     ),
     "attempts without a job": ("attempts", with_attempts(Attempt("z", 1, "unknown", 100, 200))),
+    "a drain left a job running": (
+        "drain",
+        replace(GOOD, kills=(replace(GOOD.kills[0], drained=True),)),
+    ),
     "a counter drifted": (
         "counter",
         replace(

@@ -59,7 +59,7 @@ class Bench:
         caller = Caller({}, self.client, CLOCK, CallSettings(True, NEVER_S, policy, mock=True))
         made = Worker(
             self.store,
-            Runner(self.store, caller, CLOCK, lease_s),
+            Runner(self.store, caller, CLOCK, lease_s, 2**20),
             CLOCK,
             Identity(self.folder),
             WorkerSettings(

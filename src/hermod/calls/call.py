@@ -157,7 +157,7 @@ class Caller:
         await asyncio.sleep(min(reply.delay_s, limit_s))
         if reply.delay_s > limit_s:
             if spec.remaining_s <= self._settings.attempt_timeout_s:
-                return Called(Fault(job_deadline_failure(), job_deadline=True))
+                return Called(Fault(job_deadline_failure(), unknown=True, job_deadline=True))
             return Called(attempt_timed_out(limit_s, sent=True))
         headers = dict(reply.headers)
         outcome = openai_shaped.parse_reply(

@@ -19,7 +19,8 @@ def net_fault(error: NetError, *, timeout_s: float, by_job_deadline: bool) -> Fa
     """
     match error.reason:
         case Reason.TIMEOUT_TOTAL if by_job_deadline:
-            return Fault(job_deadline_failure(), sent=error.sent, job_deadline=True)
+            failure = job_deadline_failure()
+            return Fault(failure, sent=error.sent, unknown=error.sent, job_deadline=True)
         case Reason.TIMEOUT_TOTAL:
             return attempt_timed_out(timeout_s, sent=error.sent)
         case Reason.TIMEOUT_IDLE:
@@ -30,7 +31,7 @@ def net_fault(error: NetError, *, timeout_s: float, by_job_deadline: bool) -> Fa
             return Fault(failure, retryable, sent=error.sent)
         case Reason.STALE | Reason.BROKEN:
             failure = Failure(_BROKEN, cause=str(error), error_type="network_error")
-            return Fault(failure, Retryable.BACKOFF, sent=error.sent)
+            return Fault(failure, Retryable.BACKOFF, sent=error.sent, unknown=error.sent)
         case Reason.INVALID | Reason.TOO_LARGE | Reason.BAD_ENCODING:
             failure = Failure(_BROKEN, cause=str(error), error_type="upstream_invalid")
             return Fault(failure, sent=error.sent)
@@ -49,7 +50,7 @@ def _timed_out(why: str, sent: bool) -> Fault:
     failure = Failure(
         f"Request timed out: {why}", status_code=504, error_type=TIMED_OUT, from_gateway=True
     )
-    return Fault(failure, sent=sent)
+    return Fault(failure, sent=sent, unknown=sent)
 
 
 def not_configured() -> Fault:

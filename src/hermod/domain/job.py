@@ -126,6 +126,11 @@ class NewJob(NamedTuple):
     """Higher runs first."""
 
 
+IN_HAND_BYTES: Final = 64 * 1024
+"""A body up to this size is handed around with its job; a larger one is fetched when it is its
+turn to be in memory."""
+
+
 class Claim(NamedTuple):
     """By whom, and for how long, a job is leased."""
 
@@ -154,6 +159,8 @@ class ClaimedJob(NamedTuple):
     on_unknown: OnUnknown
     ttl_s: int
     options: str | None
+    size: int
+    """Bytes of the body."""
     body: bytes | None
     """None when the body is large and must be fetched with `read_request`."""
 

@@ -34,6 +34,8 @@ class Fault:
     """What the upstream asked for, not yet capped."""
     sent: bool = True
     """Whether any byte of the request may have left."""
+    unknown: bool = False
+    """Whether the call may have taken effect all the same: it went out and no answer came."""
     job_deadline: bool = False
     """Whether it was the job's own deadline that ended the call."""
 

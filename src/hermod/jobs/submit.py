@@ -7,7 +7,16 @@ from typing import NamedTuple
 from hermod.domain.clock import Clock
 from hermod.domain.errors import bad_request
 from hermod.domain.ids import uuid7
-from hermod.domain.job import ClaimedJob, JobView, Mode, NewJob, OnUnknown, Principal, State
+from hermod.domain.job import (
+    IN_HAND_BYTES,
+    ClaimedJob,
+    JobView,
+    Mode,
+    NewJob,
+    OnUnknown,
+    Principal,
+    State,
+)
 from hermod.jobs.slots import Slots
 from hermod.kinds.kind import Kind
 from hermod.store.api import Store
@@ -77,7 +86,7 @@ class SubmitJob:
         """
         checked = kind.check(body, self._known_providers)
         job = self._new_job(kind, checked.provider, checked.model, body, principal, headers)
-        claim = self._slots.reserve(job.lane)
+        claim = self._slots.reserve(job.lane) if len(body) <= IN_HAND_BYTES else None
         if claim is None:
             await self._store.submit_job(job)
             return _pending(job)
@@ -102,6 +111,7 @@ class SubmitJob:
                 on_unknown=job.on_unknown,
                 ttl_s=job.ttl_s,
                 options=job.options,
+                size=len(body),
                 body=body,
             )
         )

@@ -25,6 +25,7 @@ from hermod.domain.outcome import Answer, Fault
 from hermod.domain.retry import GiveUp, decide
 from hermod.domain.suspicion import unknown_outcome_failure
 from hermod.store.api import Store
+from hermod.worker.gate import ByteGate
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ class Run:
     """Above zero while it occupies a suspect slot."""
     task: "asyncio.Task[None] | None" = None
     stopped: Stop | None = None
+    queueing: bool = False
+    """Whether its large body has yet to be let into memory."""
     calling: bool = False
     """Whether an upstream call is out."""
     waiting: Retry | None = None
@@ -66,8 +69,8 @@ class Run:
         if self.stopped is not None or (self.finishing and why is Stop.LEASE_LOST):
             return  # of the lease, a finish hears from the store
         self.stopped = why
-        interruptible = (self.calling or self.waiting is not None) and not self.finishing
-        if self.task is not None and interruptible:
+        interruptible = self.queueing or self.calling or self.waiting is not None
+        if self.task is not None and interruptible and not self.finishing:
             self.task.cancel()
 
 
@@ -80,12 +83,15 @@ class Runner:
         caller: Caller,
         clock: Clock,
         lease_s: float,
+        large_bodies: int,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        """`large_bodies`: how many bytes of them are in memory at once."""
         self._store = store
         self._caller = caller
         self._clock = clock
         self._lease_s = lease_s
+        self._gate = ByteGate(large_bodies)
         self._chance = chance
 
     async def execute(self, run: Run) -> None:
@@ -107,12 +113,22 @@ class Runner:
             await self._crash(run)
 
     async def _execute(self, run: Run) -> None:
-        job = run.job
-        body = job.body
-        if body is None:
+        body = run.job.body
+        if body is not None:
+            await self._carry(run, body)
+            return
+        run.queueing = True
+        if run.stopped is not None:
+            raise _Stopped
+        async with self._gate.hold(run.job.size):
+            run.queueing = False
             body = await self._store.read_request(run.lease)
-            if body is None:
-                return
+            if body is not None:
+                await self._carry(run, body)
+
+    async def _carry(self, run: Run, body: bytes) -> None:
+        """Call until the job has ended, or has to wait for long."""
+        job = run.job
         spent = job.attempts_spent
         while True:
             called = await self._call(run, body)
@@ -128,7 +144,8 @@ class Runner:
                 remaining_s=self._remaining_s(job),
                 chance=self._chance(),
             )
-            if isinstance(decision, GiveUp):
+            must_not_repeat = outcome.unknown and job.on_unknown is OnUnknown.FAIL
+            if isinstance(decision, GiveUp) or must_not_repeat:
                 await self._finish(run, _failed(job, outcome, called.key_name))
                 return
             ended = self._ended(outcome, called.key_name, decision.spent)
@@ -183,7 +200,7 @@ class Runner:
 
     def _ended(self, fault: Fault, key_name: str | None, spent: bool) -> Retry:
         return Retry(
-            attempt_state=AttemptState.FAILED,
+            attempt_state=_attempt_state(fault),
             spent=spent,
             error_type=fault.failure.error_type or fault.failure.type,
             attempt_status_code=fault.failure.status_code,
@@ -246,11 +263,15 @@ def _failed(job: ClaimedJob, fault: Fault, key_name: str | None) -> Finish:
         state=State.EXPIRED if fault.job_deadline else State.FAILED,
         status_code=failure.status_code or 500,
         body=failure.to_json(),
-        attempt_state=AttemptState.FAILED,
+        attempt_state=_attempt_state(fault),
         error_type=failure.error_type or failure.type,
         attempt_status_code=failure.status_code,
         key_name=key_name,
     )
+
+
+def _attempt_state(fault: Fault) -> AttemptState:
+    return AttemptState.UNKNOWN if fault.unknown else AttemptState.FAILED
 
 
 def _unknown(job: ClaimedJob) -> Finish:

@@ -123,6 +123,7 @@ async def test_a_claimed_job_is_what_was_submitted(database: Database) -> None:
             "on_unknown": job.on_unknown,
             "ttl_s": job.ttl_s,
             "options": '{"passthrough":true}',
+            "size": len(job.body),
             "body": job.body,
         }
 

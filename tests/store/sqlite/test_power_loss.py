@@ -94,6 +94,8 @@ async def losses(folder: Path, synchronous: str, fate: Fate) -> int:
     database = SqliteDatabase(folder, synchronous)
     await load(database, disk)
     started = next(n for n, event in enumerate(disk.events) if list(_noted(event)))
+    checkpointed = [getattr(event, "file", None) for event in disk.events[started:]]
+    assert checkpointed.count(database.path) > CUTS
     lost = 0
     for n in range(CUTS):
         until = chance.randrange(started, len(disk.events))

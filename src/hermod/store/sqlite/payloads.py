@@ -7,7 +7,9 @@ A chunk is a write of its own, so that a 24 MB upload never stalls the group com
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-INLINE_BYTES: Final = 64 * 1024
+from hermod.domain.job import IN_HAND_BYTES
+
+INLINE_BYTES: Final = IN_HAND_BYTES
 CHUNK_BYTES: Final = 1024 * 1024
 REQUEST_PART: Final = 0
 

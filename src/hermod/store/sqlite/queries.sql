@@ -78,7 +78,7 @@ RETURNING run_at, seq, id, attempt, tenant_id, owner, kind, lane, model, created
     attempts_spent, suspicion, on_unknown, ttl_s, options
 
 -- name: request_body
-SELECT body FROM request WHERE seq = ?
+SELECT size, body FROM request WHERE seq = ?
 
 -- name: renew_lease
 UPDATE job SET lease_until = ?

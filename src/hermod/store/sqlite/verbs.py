@@ -176,7 +176,7 @@ def _claimed(tx: Transaction, rows: list[Row], was: State, claim: Claim) -> list
         created_at, deadline_at, spent, suspicion, on_unknown, ttl_s, options = rest
         tx.moved(tenant_id, lane, was, State.RUNNING)
         tx.run("insert_attempt", (seq, attempt, lane, model, claim.worker_id, tx.now))
-        found = tx.rows("request_body", (seq,))
+        ((size, body),) = tx.rows("request_body", (seq,)) or ((0, None),)
         jobs.append(
             ClaimedJob(
                 lease=Lease(id_text(raw_id), attempt, claim.worker_id),
@@ -192,7 +192,8 @@ def _claimed(tx: Transaction, rows: list[Row], was: State, claim: Claim) -> list
                 on_unknown=OnUnknown(on_unknown),
                 ttl_s=ttl_s,
                 options=options,
-                body=found[0][0] if found else None,
+                size=size,
+                body=body,
             )
         )
     return jobs

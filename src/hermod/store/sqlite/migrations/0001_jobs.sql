@@ -36,10 +36,12 @@ CREATE TABLE job (
     status_code    INTEGER,
     request_id     TEXT,
     options        TEXT,
-    CHECK ((state = 'running') = (worker_id IS NOT NULL AND lease_until IS NOT NULL)),
+    CHECK ((state = 'running') = (worker_id IS NOT NULL)),
+    CHECK ((worker_id IS NULL) = (lease_until IS NULL)),
     CHECK ((state = 'queued') <= (attempt = 0)),
-    CHECK ((state IN ('completed', 'failed', 'cancelled', 'expired'))
-           = (completed_at IS NOT NULL AND expires_at IS NOT NULL AND status_code IS NOT NULL))
+    CHECK ((state IN ('completed', 'failed', 'cancelled', 'expired')) = (completed_at IS NOT NULL)),
+    CHECK ((completed_at IS NULL) = (expires_at IS NULL)),
+    CHECK ((completed_at IS NULL) = (status_code IS NULL))
 ) STRICT;
 
 -- The deadline is in it so that a claim passes over the overdue without looking at their rows.
