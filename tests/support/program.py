@@ -84,6 +84,11 @@ class Program:
         self.process.wait(30)
         self._reader.join(10)
 
+    def is_stopped(self) -> bool:
+        """Whether a SIGSTOP has taken effect."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text("ascii")
+        return re.search(r"^State:\s+T", status, re.MULTILINE) is not None
+
     def rss_mb(self) -> float:
         """Resident memory, in MiB."""
         return self._memory_mb("VmRSS")

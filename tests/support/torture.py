@@ -41,6 +41,7 @@ from tests.support.history import (
     recoveries,
 )
 from tests.support.program import Gateway, MockUpstream
+from tests.support.waiting import wait_until
 
 _PATH = "/v1/async/chat/completions"
 _FILLER = "0123456789abcdef" * 6_000
@@ -60,6 +61,8 @@ class Plan:
     kills: int = 10
     gentle: int = 0
     """How many of the kills are only a SIGTERM."""
+    beside: int = 0
+    """How many more gateways run on the app dir, and are never killed."""
     seed: int = 1
     rate: float = 400.0
     """Submits per second, all clients together."""
@@ -107,6 +110,7 @@ class _Run:
     ended: set[str] = field(default_factory=set[str])
     ends: list[_End] = field(default_factory=list[_End])
     gateway: Gateway | None = None
+    others: list[Gateway] = field(default_factory=list[Gateway])
     due: "asyncio.PriorityQueue[tuple[float, str]]" = field(
         default_factory=asyncio.PriorityQueue[tuple[float, str]]
     )
@@ -131,9 +135,27 @@ class _Run:
         # A SIGTERM ends Python like any program until the gateway listens to it.
         assert code in ({0, -signal.SIGTERM} if gently else {-signal.SIGKILL}), gateway.output
         copy = self.folder / f"end-{len(self.ends) + 1}"
-        await asyncio.to_thread(copy_database, self.folder / "app", copy)
-        self.ends.append(_End(killed_s, time.monotonic(), copy, code == 0))
+        await asyncio.to_thread(self.copy_in_peace, copy)
+        drained = code == 0 and not self.others
+        self.ends.append(_End(killed_s, time.monotonic(), copy, drained))
         self.start_gateway()
+
+    def copy_in_peace(self, to: Path) -> None:
+        """What a power cut would leave: nobody writes meanwhile."""
+        for other in self.others:
+            other.send(signal.SIGSTOP)
+            wait_until(other.is_stopped)
+        copy_database(self.folder / "app", to)
+        for other in self.others:
+            other.send(signal.SIGCONT)
+
+    async def stop_gateways(self) -> None:
+        """All of them drain, and exit with 0."""
+        assert self.gateway is not None
+        for gateway in (self.gateway, *self.others):
+            gateway.send(signal.SIGTERM)
+            code = await asyncio.to_thread(gateway.wait_exit)
+            assert code == 0, f"exit {code}:\n{gateway.output}"
 
     # The clients
 
@@ -215,6 +237,10 @@ class _Run:
         gentle = self.dice.sample(range(self.plan.kills), self.plan.gentle)
         delays = [self.dice.uniform(0, self.plan.delay_s) for _ in marks]
         self.start_gateway()
+        if self.plan.beside:
+            assert self.gateway is not None
+            await asyncio.to_thread(self.gateway.wait_ready)
+            self.others += [Gateway(self.folder / "app") for _ in range(self.plan.beside)]
         readers = [asyncio.create_task(self.poll_forever()) for _ in range(8)]
         readers += [asyncio.create_task(self.read_at_random()) for _ in range(2)]
         async with asyncio.TaskGroup() as group:
@@ -266,13 +292,11 @@ async def torture(plan: Plan, folder: Path) -> Result:
             try:
                 await run.go()
                 took_s = time.monotonic() - started_s
-                assert run.gateway is not None
-                run.gateway.process.terminate()
-                code = await asyncio.to_thread(run.gateway.wait_exit)
-                assert code == 0, f"exit {code}:\n{run.gateway.output}"
+                await run.stop_gateways()
             finally:
-                if run.gateway is not None and run.gateway.process.poll() is None:
-                    run.gateway.kill()
+                for gateway in (run.gateway, *run.others):
+                    if gateway is not None and gateway.process.poll() is None:
+                        gateway.kill()
     history = History(
         submits=run.submits,
         reads=run.reads,
@@ -368,6 +392,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=usual.jobs)
     parser.add_argument("--kills", type=int, default=usual.kills)
     parser.add_argument("--gentle", type=int, default=0, help="of the kills, by SIGTERM only")
+    parser.add_argument("--beside", type=int, default=0, help="gateways that are never killed")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
     parser.add_argument("--rate", type=float, default=usual.rate, help="submits per second")
     parser.add_argument("--latency", default=usual.latency, help="of the upstream")
@@ -375,9 +400,8 @@ def main() -> None:
     asked = parser.parse_args()
     folder: Path = asked.folder or Path(tempfile.mkdtemp(prefix="hermod-torture-"))
     folder.mkdir(parents=True, exist_ok=True)
-    plan = Plan(
-        asked.jobs, asked.kills, asked.gentle, asked.seed, asked.rate, latency=asked.latency
-    )
+    names = ("jobs", "kills", "gentle", "beside", "seed", "rate", "latency")
+    plan = Plan(**{name: getattr(asked, name) for name in names})
     result = asyncio.run(torture(plan, folder))
     print(result.report)
     sys.exit(1 if result.violations else 0)

@@ -18,6 +18,10 @@ ANSWERS: dict[str, bytes] = {
 }
 
 
+HELD_S = 120.0
+"""How long a held reply waits for a test that has forgotten it."""
+
+
 class Call(NamedTuple):
     """One request that arrived."""
 
@@ -37,6 +41,8 @@ class Reply:
     """None for a good answer of the path's kind."""
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    held: threading.Event | None = None
+    """Answer only once this is set."""
 
 
 class Upstream:
@@ -104,6 +110,8 @@ def _handler(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers["content-length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
             reply = upstream.answer(Call(self.path, headers, body, time.monotonic()))
+            if reply.held is not None:
+                reply.held.wait(HELD_S)
             answer = ANSWERS[self.path] if reply.body is None else reply.body
             self.send_response(reply.status)
             self.send_header("content-type", reply.content_type)

@@ -1,6 +1,7 @@
 """Route, build, send, parse: one upstream call from request to outcome."""
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
@@ -21,6 +22,8 @@ from hermod.net.client import HttpClient
 from hermod.net.messages import Headers, NetError, Request, Trust
 from hermod.providers import mock, openai_shaped
 from hermod.providers.registry import MOCK, endpoint
+
+log = logging.getLogger(__name__)
 
 
 class CallSpec(NamedTuple):
@@ -124,6 +127,7 @@ class Caller:
         try:
             reply = await self._client.send(request, timeout_s=timeout_s)
         except NetError as error:
+            log.info("job %s: %s: %s", spec.job_id, provider.name, error)
             by_deadline = spec.remaining_s <= provider.attempt_timeout_s
             fault = net_fault(error, timeout_s=timeout_s, by_job_deadline=by_deadline)
             return Called(fault, key_name)

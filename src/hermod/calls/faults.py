@@ -15,7 +15,7 @@ def net_fault(error: NetError, *, timeout_s: float, by_job_deadline: bool) -> Fa
     """What a request without a reply came to.
 
     A gateway's own timeout is not retried on the same provider (design.md 8, 12): the call may
-    still be running there.
+    still be running there. The detail, with the address, is for the log, not for a client.
     """
     match error.reason:
         case Reason.TIMEOUT_TOTAL if by_job_deadline:
@@ -26,14 +26,14 @@ def net_fault(error: NetError, *, timeout_s: float, by_job_deadline: bool) -> Fa
         case Reason.TIMEOUT_IDLE:
             return _timed_out("the reply stopped half-way (hermod.idle_timeout_s)", error.sent)
         case Reason.CONNECT | Reason.TIMEOUT_CONNECT | Reason.TLS:
-            failure = Failure(_UNREACHABLE, cause=str(error), error_type="network_error")
+            failure = Failure(_UNREACHABLE, cause=error.reason.value, error_type="network_error")
             retryable = Retryable.NO if error.reason is Reason.TLS else Retryable.BACKOFF
             return Fault(failure, retryable, sent=error.sent)
         case Reason.STALE | Reason.BROKEN:
-            failure = Failure(_BROKEN, cause=str(error), error_type="network_error")
+            failure = Failure(_BROKEN, cause=error.reason.value, error_type="network_error")
             return Fault(failure, Retryable.BACKOFF, sent=error.sent, unknown=error.sent)
         case Reason.INVALID | Reason.TOO_LARGE | Reason.BAD_ENCODING:
-            failure = Failure(_BROKEN, cause=str(error), error_type="upstream_invalid")
+            failure = Failure(_BROKEN, cause=error.reason.value, error_type="upstream_invalid")
             return Fault(failure, sent=error.sent)
 
 

@@ -1,6 +1,7 @@
 """The listening server, run inside our own event loop."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -78,7 +79,9 @@ class HttpServer:
                 backlog=self._limits.backlog,
             )
         except OSError as error:
-            reason = error.strerror or str(error)
+            # asyncio puts the address into `strerror`, resolvers have numbers of their own below 0.
+            number = error.errno or 0
+            reason = os.strerror(number) if number > 0 else error.strerror or str(error)
             raise OSError(
                 error.errno, f"cannot listen on {self._host}:{self._port}: {reason}"
             ) from error

@@ -198,7 +198,7 @@ def _response(model: str, said: str, spent: int, tag: str, now_at: int) -> dict[
         "top_p": 1.0,
         "usage": {
             "input_tokens": spent,
-            "input_tokens_details": {"cached_tokens": 0},
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
             "output_tokens": given,
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": spent + given,
