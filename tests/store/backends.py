@@ -1,4 +1,4 @@
-"""The stores that the contract holds for. A new backend is a class here and a line in `BACKENDS`."""
+"""The stores that the contract holds for. A new one is a class here and a line in `BACKENDS`."""
 
 import shutil
 from collections.abc import AsyncIterator, Mapping

@@ -169,7 +169,7 @@ async def test_a_job_that_lost_its_lease_too_often_is_poison(database: Database)
             provider=LANE, model="gpt-4o", request_type="chat_completion"
         )
         assert view.body == expected.to_json()
-        assert json.loads(view.body)["type"] == "poison"
+        assert json.loads(view.body or b"")["type"] == "poison"
         assert await states(store, job_id) == [AttemptState.UNKNOWN] * POISON_AT
 
 

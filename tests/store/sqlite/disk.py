@@ -102,10 +102,10 @@ class _Vfs(apsw.VFS):
         super().__init__(NAME, base=_REAL)
         self._events = events
 
-    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> "_File":  # noqa: N802
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> "_File":
         return _File(name, flags, self._events)
 
-    def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802
+    def xDelete(self, filename: str, syncdir: bool) -> None:
         self._events.append(Delete(Path(filename)))
         super().xDelete(filename, syncdir)
 
@@ -119,14 +119,14 @@ class _File(apsw.VFSFile):
         self._path = Path(filename or "")
         self._events = events
 
-    def xWrite(self, data: Any, offset: int) -> None:  # noqa: N802
+    def xWrite(self, data: Any, offset: int) -> None:
         self._events.append(Write(self._path, offset, bytes(data)))
         super().xWrite(data, offset)
 
-    def xTruncate(self, newsize: int) -> None:  # noqa: N802
+    def xTruncate(self, newsize: int) -> None:
         self._events.append(Truncate(self._path, newsize))
         super().xTruncate(newsize)
 
-    def xSync(self, flags: int) -> None:  # noqa: N802
+    def xSync(self, flags: int) -> None:
         super().xSync(flags)
         self._events.append(Sync(self._path))

@@ -4,10 +4,9 @@ import asyncio
 import sys
 from pathlib import Path
 
+from hermod.domain.job import Claim
 from tests.store.backends import SqliteDatabase
 from tests.store.jobs import COMPLETED, LANE, new_job
-
-from hermod.domain.job import Claim
 
 CLAIM = Claim("child", 30.0, 3_600.0)
 

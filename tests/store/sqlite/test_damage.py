@@ -1,9 +1,12 @@
-"""Rows as no verb would write them (reliability.md, F26), and guards that only such rows can prove."""
+"""Rows as no verb writes them (reliability.md, F26), and guards that only such rows can prove."""
 
 import json
 from collections.abc import Awaitable, Callable
 
 import pytest
+
+from hermod.domain.job import AttemptState, JobView, Lease, State
+from hermod.store.api import Store
 from tests.store.backends import SqliteDatabase
 from tests.store.jobs import (
     CLAIM,
@@ -17,9 +20,6 @@ from tests.store.jobs import (
     running_job,
     states,
 )
-
-from hermod.domain.job import AttemptState, JobView, Lease, State
-from hermod.store.api import Store
 
 LARGE = b"x" * 2_000_000
 
@@ -159,6 +159,6 @@ async def test_the_schema_refuses_rows_that_mean_nothing(
     async with sqlite.open() as store:
         await running_job(store, sqlite)
         connection = sqlite.connect()
-        with pytest.raises(Exception, match="constraint failed|cannot store"):
+        with pytest.raises(Exception, match=r"constraint failed|cannot store"):
             connection.execute(statement)
         connection.close()

@@ -5,9 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.store.backends import SECOND, SqliteDatabase
-from tests.store.jobs import CLAIM, COMPLETED, LANE, OWNER, finished_job, new_job, running_job
-from tests.store.sqlite.underneath import connection_of
 
 from hermod.domain.ids import uuid7
 from hermod.domain.job import Claim, Lease, State
@@ -17,6 +14,9 @@ from hermod.store.sqlite.driver import Connection
 from hermod.store.sqlite.payloads import id_bytes
 from hermod.store.sqlite.schema import PACKAGE, connect, migrate
 from hermod.store.sqlite.transaction import Transaction
+from tests.store.backends import SECOND, SqliteDatabase
+from tests.store.jobs import CLAIM, COMPLETED, LANE, OWNER, finished_job, new_job, running_job
+from tests.store.sqlite.underneath import connection_of
 
 QUERIES = load_queries(PACKAGE)
 BY_ID = "SEARCH job USING INDEX sqlite_autoindex_job_1 (id=?)"
@@ -134,7 +134,7 @@ async def work_of_every_verb(store: SqliteStore, sqlite: SqliteDatabase) -> dict
 
     lease = await running_job(store, sqlite)
     note("submit with claim")
-    job_id = (await store.submit_job(new_job(sqlite)), lease.job_id)[1]
+    await store.submit_job(new_job(sqlite))
     note("submit")
     claimed = await store.claim_jobs(LANE, 10, CLAIM)
     note("claim")
@@ -142,7 +142,7 @@ async def work_of_every_verb(store: SqliteStore, sqlite: SqliteDatabase) -> dict
     note("claim suspects")
     await store.renew_leases([job.lease for job in claimed], 30)
     note("renew")
-    await store.read_job(job_id, OWNER, None)
+    await store.read_job(lease.job_id, OWNER, None)
     note("poll")
     await store.finish_job(lease, COMPLETED)
     note("finish")

@@ -6,6 +6,11 @@ import stat
 from pathlib import Path
 
 import pytest
+
+from hermod.domain.errors import StoreUnavailable
+from hermod.domain.job import TERMINAL, AttemptState, Mode, OnUnknown, State
+from hermod.store.sql import load_migrations, load_queries
+from hermod.store.sqlite.schema import PACKAGE, boot_id, connect, migrate
 from tests.store.backends import SqliteDatabase, wal_of
 from tests.store.jobs import (
     CLAIM,
@@ -17,11 +22,6 @@ from tests.store.jobs import (
     read,
     running_job,
 )
-
-from hermod.domain.errors import StoreUnavailable
-from hermod.domain.job import TERMINAL, AttemptState, Mode, OnUnknown, State
-from hermod.store.sql import load_migrations, load_queries
-from hermod.store.sqlite.schema import PACKAGE, boot_id, connect, migrate
 
 
 def schema_of(database: SqliteDatabase) -> list[tuple[str, ...]]:
@@ -84,7 +84,7 @@ async def test_the_database_of_a_newer_release_is_refused_and_left_alone(
     connection.pragma("user_version", 999)
     connection.close()
     before = sqlite.dump()
-    with pytest.raises(StoreUnavailable, match="schema 999.*newer Hermod"):
+    with pytest.raises(StoreUnavailable, match=r"schema 999.*newer Hermod"):
         async with sqlite.open():
             pass
     assert sqlite.dump() == before

@@ -7,15 +7,15 @@ from typing import Any
 
 import apsw
 import pytest
-from tests.store.backends import SqliteDatabase
-from tests.store.jobs import COMPLETED, new_job, queued_job, read, running_job
-from tests.store.sqlite.underneath import connection_of, writer_of
 
 from hermod.domain.errors import StoreUnavailable
 from hermod.store.sqlite import SqliteStore
 from hermod.store.sqlite.schema import connect
 from hermod.store.sqlite.transaction import Transaction
 from hermod.store.sqlite.writer import MAX_BATCH, MAX_BATCH_BYTES
+from tests.store.backends import SqliteDatabase
+from tests.store.jobs import COMPLETED, new_job, queued_job, read, running_job
+from tests.store.sqlite.underneath import connection_of, writer_of
 
 MIB = 1024 * 1024
 
@@ -34,16 +34,13 @@ class Groups:
 
     def __init__(self, store: SqliteStore) -> None:
         self.sizes: list[int] = []
-        self._begun: list[object] = []
         writer = writer_of(store)
-        new_transaction = writer._new_transaction
         transact = writer._transact
 
         def noting(batch: list[Any]) -> tuple[list[Any], set[str]]:
             self.sizes.append(len(batch))
             return transact(batch)
 
-        assert new_transaction
         writer._transact = noting
 
 
