@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 _MIB = 1024 * 1024
 _LEAVE_S = 5.0
 """Of the drain's time, what is kept for giving jobs back and closing everything."""
-_HTTP_GRACE_S = 2.0
+_HTTP_GRACE_S = 1.0
 _MAX_FILES = 20_000
 
 
@@ -68,7 +68,7 @@ class Service:
         caller = Caller(settings.providers, self._client, clock, _call_settings(settings))
         self._worker = Worker(
             self.store,
-            Runner(self.store, caller, clock, ours.lease_s, ours.body_budget_mb * _MIB),
+            Runner(self.store, caller, clock, ours.lease_s, ours.body_budget_mb * _MIB // 4),
             clock,
             self._identity,
             WorkerSettings(
@@ -102,9 +102,14 @@ class Service:
 
     async def start(self) -> None:
         """Take up work. Raises StoreUnavailable or OSError with the remedy."""
-        await self.store.open()
-        await self._server.start()
-        await self._worker.open()
+        try:
+            await self.store.open()
+            await self._server.start()
+            await self._worker.open()
+        except BaseException:
+            await self._server.stop(0.0)
+            await self._close()
+            raise
         self._lifecycle.ready = True
 
     async def stop(self) -> None:
@@ -112,9 +117,13 @@ class Service:
         self._lifecycle.ready = False
         self._lifecycle.draining = True
         drain_s = self._settings.hermod.drain_s
-        await self._worker.drain(max(drain_s - _LEAVE_S, drain_s / 5))
-        await self._server.stop(0.0 if self._hurried else min(_HTTP_GRACE_S, drain_s / 5))
-        await self._worker.settle()
+        leave_s = min(_LEAVE_S, drain_s * 0.8)
+        await self._worker.drain(drain_s - leave_s, leave_s * 0.4)
+        await self._server.stop(0.0 if self._hurried else min(_HTTP_GRACE_S, leave_s * 0.2))
+        await self._worker.settle(leave_s * 0.1)
+        await self._close()
+
+    async def _close(self) -> None:
         await self._client.close()
         await self.store.close()
         self._identity.release()

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from hermod.domain.failure import Failure
 from hermod.domain.ids import uuid7
 from hermod.domain.job import TERMINAL, TRANSITIONS, WIRE_STATUS, State
-from hermod.domain.suspicion import SHARED_SUSPECT_SLOTS, suspect_room
 from hermod.domain.wire_time import rfc3339
 
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -96,19 +95,3 @@ def test_a_failure_says_everything_it_knows() -> None:
 @given(st.text(st.characters(codec=None, categories=None)))
 def test_any_text_of_an_upstream_makes_valid_utf8_json(message: str) -> None:
     assert json.loads(Failure(message).to_json().decode("utf-8"))["error"]["message"] == message
-
-
-@pytest.mark.parametrize(
-    ("running", "suspicion", "room"),
-    [
-        ((), 2, SHARED_SUSPECT_SLOTS),
-        ((2, 2), 2, SHARED_SUSPECT_SLOTS - 2),
-        ((2,) * SHARED_SUSPECT_SLOTS, 2, 0),
-        ((), 3, 1),
-        ((2,), 3, 0),
-        ((3,), 2, 0),
-        ((3,), 3, 0),
-    ],
-)
-def test_a_strong_suspect_runs_alone(running: tuple[int, ...], suspicion: int, room: int) -> None:
-    assert suspect_room(running, suspicion) == room

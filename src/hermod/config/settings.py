@@ -49,7 +49,8 @@ class HermodSettings:
     retry_backoff_max_ms: int = 5000
     forward_unknown_fields: bool = True
     body_budget_mb: int = 512
-    """All request bodies being received at once; and as much again of large ones being sent."""
+    """All request bodies being received at once; and a quarter of it, per provider, for large ones
+    being sent."""
     synchronous: str = "FULL"
     """SQLite's `PRAGMA synchronous`."""
     mock: bool = True

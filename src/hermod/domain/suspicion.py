@@ -19,16 +19,7 @@ SUSPECT_FROM: Final = 2
 ALONE_FROM: Final = 3
 """From this many it runs with no other suspect beside it."""
 
-SHARED_SUSPECT_SLOTS: Final = 8
-
-
-def suspect_room(running: tuple[int, ...], suspicion: int) -> int:
-    """How many more jobs of this suspicion may start beside suspects of the `running` ones."""
-    if any(level >= ALONE_FROM for level in running):
-        return 0
-    if suspicion >= ALONE_FROM:
-        return 0 if running else 1
-    return SHARED_SUSPECT_SLOTS - len(running)
+SHARED_SUSPECT_SLOTS: Final = 32
 
 
 def poison_failure() -> Failure:

@@ -37,15 +37,16 @@ class ByteGate:
         return self._inside == 0 or self._inside + size <= self._total
 
     def _admit(self) -> None:
-        while self._waiting and self._fits(self._waiting[0][0]):
-            size, turn = self._waiting.popleft()
+        while self._waiting:
+            size, turn = self._waiting[0]
             if not turn.done():
+                if not self._fits(size):
+                    return
                 self._inside += size
                 turn.set_result(None)
+            self._waiting.popleft()
 
     def _give_up(self, size: int, turn: "asyncio.Future[None]") -> None:
-        if turn.done() and not turn.cancelled():
+        if not turn.cancelled():
             self._inside -= size  # its turn had come in the same moment
-        else:
-            self._waiting.remove((size, turn))
         self._admit()

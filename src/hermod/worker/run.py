@@ -3,9 +3,12 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from hermod.calls.call import Called, Caller, CallSpec
 from hermod.domain.clock import Clock
@@ -29,6 +32,9 @@ from hermod.worker.gate import ByteGate
 
 log = logging.getLogger(__name__)
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _SECOND = 1_000_000
 
 
@@ -43,6 +49,24 @@ class _Stopped(Exception):
     """The run was told to stop."""
 
 
+class Phase(Enum):
+    """What a run is doing, as far as stopping it goes."""
+
+    WRITING = "writing"
+    """Between two of the others: a store verb may be under way."""
+    QUEUEING = "queueing"
+    """Its large body has yet to be let into memory."""
+    CALLING = "calling"
+    """The upstream call is out."""
+    WAITING = "waiting"
+    """A backoff is waited out in the slot."""
+    FINISHING = "finishing"
+    """The end of the job is known and only has to be written."""
+
+
+_INTERRUPTIBLE = frozenset({Phase.QUEUEING, Phase.CALLING, Phase.WAITING})
+
+
 @dataclass(slots=True)
 class Run:
     """A job in a slot of this process."""
@@ -55,27 +79,30 @@ class Run:
     """Above zero while it occupies a suspect slot."""
     task: "asyncio.Task[None] | None" = None
     stopped: Stop | None = None
-    queueing: bool = False
-    """Whether its large body has yet to be let into memory."""
-    calling: bool = False
-    """Whether an upstream call is out."""
-    waiting: Retry | None = None
+    phase: Phase = Phase.WRITING
+    ended: Retry | None = None
     """How the attempt ended whose backoff is being waited out."""
-    finishing: bool = False
-    """Whether the job's end is known and only has to be written."""
+    due_at: int = 0
+    """When that backoff is over, on the wall clock."""
 
     def stop(self, why: Stop) -> None:
         """Have the run end soon. A write to the store is never cut short, a call or a wait is."""
-        if self.stopped is not None or (self.finishing and why is Stop.LEASE_LOST):
-            return  # of the lease, a finish hears from the store
+        writes = self.phase in {Phase.WRITING, Phase.FINISHING}
+        if self.stopped is not None or (writes and why is Stop.LEASE_LOST):
+            return  # of the lease, a write hears from the store
         self.stopped = why
-        interruptible = self.queueing or self.calling or self.waiting is not None
-        if self.task is not None and interruptible and not self.finishing:
+        if self.task is not None and self.phase in _INTERRUPTIBLE:
             self.task.cancel()
+
+    def enter(self, phase: Phase) -> None:
+        """Begin something that `stop` may cut short. Raises when it already was called."""
+        self.phase = phase
+        if self.stopped is not None:
+            raise _Stopped
 
 
 class Runner:
-    """Executes runs. It holds nothing that outlives one."""
+    """Executes runs. Beside the gates for large bodies it holds nothing that outlives one."""
 
     def __init__(
         self,
@@ -86,25 +113,25 @@ class Runner:
         large_bodies: int,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`large_bodies`: how many bytes of them are in memory at once."""
+        """`large_bodies`: how many bytes of them are in memory at once, per lane."""
         self._store = store
         self._caller = caller
         self._clock = clock
         self._lease_s = lease_s
-        self._gate = ByteGate(large_bodies)
+        self._gates: defaultdict[str, ByteGate] = defaultdict(partial(ByteGate, large_bodies))
         self._chance = chance
 
     async def execute(self, run: Run) -> None:
         """Carry the job to its end, or to the point where it is given back."""
         try:
             await self._execute(run)
-        except (asyncio.CancelledError, _Stopped) as stopped:
+        except (asyncio.CancelledError, _Stopped):
             if run.stopped is None:
                 raise
             if run.stopped is Stop.DRAINED:
                 await self._give_back(run)
-            elif isinstance(stopped, asyncio.CancelledError):
-                log.info("job %s: call stopped, its lease is lost", run.lease.job_id)
+            else:
+                log.info("job %s: stopped, its lease is lost", run.lease.job_id)
         except StoreError as error:
             # The lease runs out, and then this or another worker takes the job again.
             log.error("job %s: left to its lease, the store failed: %s", run.lease.job_id, error)
@@ -117,12 +144,10 @@ class Runner:
         if body is not None:
             await self._carry(run, body)
             return
-        run.queueing = True
-        if run.stopped is not None:
-            raise _Stopped
-        async with self._gate.hold(run.job.size):
-            run.queueing = False
-            body = await self._store.read_request(run.lease)
+        run.enter(Phase.QUEUEING)
+        async with self._gates[run.job.lane].hold(run.job.size):
+            run.phase = Phase.WRITING
+            body = await self._while_leased(run, self._store.read_request, run.lease)
             if body is not None:
                 await self._carry(run, body)
 
@@ -144,16 +169,20 @@ class Runner:
                 remaining_s=self._remaining_s(job),
                 chance=self._chance(),
             )
-            must_not_repeat = outcome.unknown and job.on_unknown is OnUnknown.FAIL
-            if isinstance(decision, GiveUp) or must_not_repeat:
+            once = job.on_unknown is OnUnknown.FAIL
+            if isinstance(decision, GiveUp):
                 await self._finish(run, _failed(job, outcome, called.key_name))
                 return
-            ended = self._ended(outcome, called.key_name, decision.spent)
-            if not decision.keeps_slot:
-                run_at = self._clock.now() + int(decision.delay_s * _SECOND)
-                await self._store.put_back(run.lease, ended, run_at)
+            if once and outcome.unknown:
+                await self._finish(run, _unknown(job, outcome.failure.message, called.key_name))
                 return
-            if not await self._next_attempt(run, ended, decision.delay_s):
+            run.ended = self._ended(outcome, called.key_name, decision.spent)
+            run.due_at = self._clock.now() + int(decision.delay_s * _SECOND)
+            # An outcome that is known only in memory would be unknown to whoever comes after us.
+            if once or not decision.keeps_slot:
+                await self._put_back(run, run.ended, run.due_at)
+                return
+            if not await self._next_attempt(run, run.ended, decision.delay_s):
                 return
             spent += decision.spent
 
@@ -163,8 +192,6 @@ class Runner:
         remaining_s = self._remaining_s(job)
         if remaining_s <= 0:
             return Called(Fault(job_deadline_failure(), sent=False, job_deadline=True))
-        if run.stopped is not None:
-            raise _Stopped
         spec = CallSpec(
             kind=job.kind,
             provider=job.lane,
@@ -175,20 +202,23 @@ class Runner:
             attempt=run.lease.attempt,
             remaining_s=remaining_s,
         )
-        run.calling = True
+        if run.stopped is not None:
+            raise _Stopped
+        run.phase = Phase.CALLING
         called = await self._caller.call(spec)
-        run.calling = False
+        run.phase = Phase.WRITING
         return called
 
     async def _next_attempt(self, run: Run, ended: Retry, delay_s: float) -> bool:
         """Wait in the slot, then commit the next attempt; False if the lease is lost."""
-        run.waiting = ended
-        if run.stopped is not None:
-            raise _Stopped
+        run.enter(Phase.WAITING)
         await asyncio.sleep(delay_s)
-        run.waiting = None
+        run.phase = Phase.WRITING
         asked_at = self._clock.monotonic()
-        lease = await self._store.begin_attempt(run.lease, ended, self._lease_s)
+        lease = await self._while_leased(
+            run, self._store.begin_attempt, run.lease, ended, self._lease_s
+        )
+        run.ended = None
         if lease is None:
             return False
         run.lease = lease
@@ -208,15 +238,18 @@ class Runner:
             ended_at=self._clock.now(),
         )
 
-    async def _finish(self, run: Run, finish: Finish) -> None:
-        """Write the end of the job; as long as the lease lives and nobody is leaving, again."""
-        run.finishing = True
+    async def _while_leased(
+        self, run: Run, verb: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """A store verb, again while the store fails, the lease lives and nobody is leaving.
+
+        What is known here would be lost otherwise: an answer that was paid for, or how a call
+        ended.
+        """
         delay_s = 0.1
         while True:
             try:
-                if not await self._store.finish_job(run.lease, finish):
-                    log.warning("job %s: lease lost, its result is dropped", run.lease.job_id)
-                return
+                return await verb(*args, **kwargs)
             except StoreError:
                 lease_ends_s = run.renewed_at + self._lease_s
                 if run.stopped is not None or self._clock.monotonic() + delay_s > lease_ends_s:
@@ -224,16 +257,28 @@ class Runner:
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, 2.0)
 
+    async def _finish(self, run: Run, finish: Finish) -> None:
+        run.phase = Phase.FINISHING
+        if not await self._while_leased(run, self._store.finish_job, run.lease, finish):
+            log.warning("job %s: lease lost, its result is dropped", run.lease.job_id)
+
+    async def _put_back(self, run: Run, ended: Retry, run_at: int) -> None:
+        if not await self._while_leased(run, self._store.put_back, run.lease, ended, run_at):
+            log.warning("job %s: lease lost", run.lease.job_id)
+
     async def _give_back(self, run: Run) -> None:
         """Let another process have the job: a shutdown is nobody's failure."""
         job = run.job
+        called = run.phase is Phase.CALLING
         try:
-            if run.calling and job.on_unknown is OnUnknown.FAIL:
-                await self._store.finish_job(run.lease, _unknown(job))
-                return
-            state = AttemptState.UNKNOWN if run.calling else AttemptState.UNSENT
-            ended = run.waiting or Retry(state, spent=False, error_type=Stop.DRAINED.value)
-            await self._store.put_back(run.lease, ended, self._clock.now())
+            if called and job.on_unknown is OnUnknown.FAIL:
+                await self._store.finish_job(run.lease, _unknown(job, None, None))
+            elif run.ended is not None:
+                await self._store.put_back(run.lease, run.ended, run.due_at)
+            else:
+                state = AttemptState.UNKNOWN if called else AttemptState.UNSENT
+                ended = Retry(state, spent=False, error_type=Stop.DRAINED.value)
+                await self._store.put_back(run.lease, ended, self._clock.now())
         except StoreError as error:
             log.error("job %s: could not be given back: %s", run.lease.job_id, error)
 
@@ -274,14 +319,15 @@ def _attempt_state(fault: Fault) -> AttemptState:
     return AttemptState.UNKNOWN if fault.unknown else AttemptState.FAILED
 
 
-def _unknown(job: ClaimedJob) -> Finish:
-    failure = _at(job, unknown_outcome_failure())
+def _unknown(job: ClaimedJob, cause: str | None, key_name: str | None) -> Finish:
+    failure = replace(_at(job, unknown_outcome_failure()), cause=cause)
     return Finish(
         state=State.FAILED,
         status_code=500,
         body=failure.to_json(),
         attempt_state=AttemptState.UNKNOWN,
         error_type=failure.error_type,
+        key_name=key_name,
     )
 
 

@@ -3,15 +3,16 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from hermod.domain.clock import Clock
 from hermod.domain.errors import StoreError
 from hermod.domain.job import Claim, ClaimedJob
-from hermod.domain.suspicion import ALONE_FROM, POISON_AT, SUSPECT_FROM, suspect_room
+from hermod.domain.suspicion import ALONE_FROM, POISON_AT, SHARED_SUSPECT_SLOTS, SUSPECT_FROM
 from hermod.store.api import Store
 from hermod.worker.identity import Identity
 from hermod.worker.lanes import Lanes
-from hermod.worker.run import Run, Runner, Stop
+from hermod.worker.run import Phase, Run, Runner, Stop
 from hermod.worker.settings import WorkerSettings
 from hermod.worker.upkeep import Upkeep
 
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 CLAIM_BATCH = 100
 _STORE_PAUSE_S = 1.0
+_SUSPECTS = "suspects"
 _LAST_CALL_S = 5.0
 """A worker that cannot renew stops its calls this long before the lease ends."""
 
@@ -50,6 +52,8 @@ class Worker:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._claiming: asyncio.Task[None] | None = None
+        self._resting: dict[str, float] = {}
+        """Until when, monotonic, a lane whose claim failed is left alone."""
         self._loops: list[asyncio.Task[None]] = []
 
     @property
@@ -65,30 +69,40 @@ class Worker:
         self._claiming = loop.create_task(self._claim_work())
         self._loops = [loop.create_task(work()) for work in (self._renew_all, self._tidy_up)]
 
-    async def drain(self, grace_s: float) -> None:
-        """Start nothing more; let what runs finish for `grace_s`, then give it back."""
+    async def drain(self, grace_s: float, leave_s: float = 5.0) -> None:
+        """Start nothing more; let what runs finish for `grace_s`, then give it back.
+
+        What the store does not take back within `leave_s` is left to its lease.
+        """
+        ends_s = self._clock.monotonic() + grace_s
         self._draining = True
         self._wake.set()
         for run in list(self._runs.values()):
-            if run.waiting is not None:
+            if run.phase is Phase.WAITING:
                 run.stop(Stop.DRAINED)
         if self._claiming is not None:
             # A claim under way must end first: what it commits, nobody else would give back.
-            await asyncio.wait({self._claiming})
-        try:
-            async with asyncio.timeout(grace_s):
-                await self._quiet.wait()
-        except TimeoutError:
+            await asyncio.wait({self._claiming}, timeout=grace_s)
+        if not await self._is_quiet(ends_s - self._clock.monotonic()):
             log.info("drain: giving %d running jobs back", len(self._runs))
         self.hurry()
-        await self._quiet.wait()
+        await self.settle(leave_s)
         for task in self._loops:
             task.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
 
-    async def settle(self) -> None:
-        """Wait for jobs that were accepted while the drain was under way to be given back."""
-        await self._quiet.wait()
+    async def settle(self, leave_s: float = 5.0) -> None:
+        """Wait for jobs to be given back, those included that were accepted at the last moment."""
+        if not await self._is_quiet(leave_s):
+            log.error("drain: %d jobs are left to their leases", len(self._runs))
+
+    async def _is_quiet(self, within_s: float) -> bool:
+        try:
+            async with asyncio.timeout(within_s):
+                await self._quiet.wait()
+        except TimeoutError:
+            return self._quiet.is_set()
+        return True
 
     def hurry(self) -> None:
         """End a drain now: give every job back that has not ended yet."""
@@ -188,13 +202,31 @@ class Worker:
         self._lanes.looked(due, now)
         later = [at for at in (*due.values(), suspects_at) if at is not None and at > now]
         self._next_due_s = (min(later) - now) / 1_000_000 if later else None
+        claims: list[tuple[str, Callable[[], Awaitable[bool]]]] = [
+            (name, partial(self._claim_lane, name))
+            for name, run_at in due.items()
+            if run_at <= now and self._lanes[name].free
+        ]
+        if suspects_at is not None and suspects_at <= now:
+            claims.append((_SUSPECTS, self._claim_suspects))
         again = False
-        for name, run_at in due.items():
-            if run_at <= now and self._lanes[name].free and not self._draining:
-                again |= await self._claim_lane(name)
-        if suspects_at is not None and suspects_at <= now and not self._draining:
-            again |= await self._claim_suspects()
+        for name, claim in claims:
+            again |= await self._try_claim(name, claim)
         return again and not self._draining
+
+    async def _try_claim(self, name: str, claim: Callable[[], Awaitable[bool]]) -> bool:
+        """Claim, unless we are leaving or this has just failed: one lane must not stop others."""
+        if self._draining or self._clock.monotonic() < self._resting.get(name, 0.0):
+            return False
+        claimed: list[bool] = []
+
+        async def once() -> None:
+            claimed.append(await claim())
+
+        if not await self._guarded(f"claiming for {name}", once):
+            self._resting[name] = self._clock.monotonic() + _STORE_PAUSE_S
+            self._next_due_s = min(self._next_due_s or _STORE_PAUSE_S, _STORE_PAUSE_S)
+        return any(claimed)
 
     async def _claim_lane(self, name: str) -> bool:
         lane = self._lanes[name]
@@ -210,12 +242,17 @@ class Worker:
         return bool(claimed)
 
     async def _claim_suspects(self) -> bool:
-        """Fill the suspect slots, those that must be alone first."""
-        for low, high in ((ALONE_FROM, POISON_AT), (SUSPECT_FROM, ALONE_FROM - 1)):
-            beside = tuple(run.suspicion for run in self._runs.values() if run.suspicion)
-            room = suspect_room(beside, low)
-            if room <= 0:
-                continue
+        """Fill the suspect slots: one that must be alone, else a few others.
+
+        The next ones start when all of these have ended, so that nobody overtakes the one who
+        must be alone for ever.
+        """
+        if any(run.suspicion for run in self._runs.values()):
+            return False
+        for low, high, room in (
+            (ALONE_FROM, POISON_AT, 1),
+            (SUSPECT_FROM, ALONE_FROM - 1, SHARED_SUSPECT_SLOTS),
+        ):
             claimed = await self._store.claim_suspects(low, high, room, self._claim)
             for job in claimed:
                 self._begin(job, job.suspicion)
@@ -226,11 +263,19 @@ class Worker:
     # Leases
 
     async def _renew_all(self) -> None:
+        pause_s = self._settings.renew_s
         while True:
-            await asyncio.sleep(self._settings.renew_s)
-            await self._guarded("renewing", self._renew)
+            await asyncio.sleep(pause_s)
+            renewed = await self._guarded("renewing leases", self._renew)
+            pause_s = self._settings.renew_s if renewed else self._retry_s
+
+    @property
+    def _retry_s(self) -> float:
+        """How soon a renewal that failed is tried again."""
+        return min(self._settings.renew_s, _STORE_PAUSE_S)
 
     async def _renew(self) -> None:
+        """Extend every lease. Raises StoreError, having stopped what may be lost before long."""
         runs = list(self._runs.values())
         if not runs:
             return
@@ -240,10 +285,9 @@ class Worker:
             held = await self._store.renew_leases(
                 [lease for _, lease in leases.values()], self._settings.lease_s
             )
-        except StoreError as error:
-            log.warning("renewing %d leases: %s", len(runs), error)
+        except StoreError:
             self._stop_what_cannot_be_renewed(runs)
-            return
+            raise
         for job_id, (run, lease) in leases.items():
             if job_id in held:
                 run.renewed_at = asked_at
@@ -255,7 +299,7 @@ class Worker:
         """Losing the store means stopping the work, before the lease does."""
         now = self._clock.monotonic()
         last_call_s = min(_LAST_CALL_S, self._settings.lease_s / 6)
-        margin_s = self._settings.renew_s + last_call_s
+        margin_s = self._retry_s + last_call_s
         for run in runs:
             if now + margin_s > run.renewed_at + self._settings.lease_s:
                 run.stop(Stop.LEASE_LOST)
@@ -264,7 +308,10 @@ class Worker:
 
     async def _tidy_up(self) -> None:
         while True:
-            await self._guarded("upkeep", self._upkeep.pass_once)
+            # After a pause of the whole process our own leases have run out too, and still are
+            # ours if nobody was there to take them.
+            if await self._guarded("renewing leases", self._renew):
+                await self._guarded("upkeep", self._upkeep.pass_once)
             await asyncio.sleep(self._settings.upkeep_s)
 
     async def _guarded(self, what: str, action: Callable[[], Awaitable[None]]) -> bool:

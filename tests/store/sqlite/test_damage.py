@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from hermod.domain.job import AttemptState, JobView, Lease, State
+from hermod.domain.job import AttemptState, Finish, JobView, Lease, State
 from hermod.store.api import Store
 from tests.store.backends import SqliteDatabase
 from tests.store.jobs import (
@@ -56,10 +56,10 @@ RESULT_LOSSES = {
 
 @pytest.mark.parametrize(("finish", "loss"), RESULT_LOSSES.values(), ids=RESULT_LOSSES)
 async def test_a_job_whose_result_is_gone_reads_as_failed(
-    sqlite: SqliteDatabase, finish: object, loss: str
+    sqlite: SqliteDatabase, finish: Finish, loss: str
 ) -> None:
     async with sqlite.open() as store:
-        damaged = await finished_job(store, sqlite, finish)  # type: ignore[arg-type]
+        damaged = await finished_job(store, sqlite, finish)
         change(sqlite, loss)
         whole = await finished_job(store, sqlite)
         assert error_type(await read(store, damaged)) == "result_lost"

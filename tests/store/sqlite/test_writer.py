@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import apsw
 import pytest
@@ -122,8 +122,7 @@ async def test_a_locked_database_is_waited_for_once_by_a_whole_group(
     async with sqlite.open() as store:
         other = connect(sqlite.path)
         other.execute("BEGIN IMMEDIATE")
-        set_handler: Callable[..., None] = connection_of(store).set_busy_handler  # type: ignore[attr-defined]
-        set_handler(waited)
+        cast("Any", connection_of(store)).set_busy_handler(waited)
         jobs = [new_job(sqlite) for _ in range(50)]
         answers = await asyncio.gather(*map(store.submit_job, jobs), return_exceptions=True)
         assert [type(answer) for answer in answers] == [StoreUnavailable] * 50

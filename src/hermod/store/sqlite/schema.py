@@ -13,10 +13,12 @@ from hermod.store.sql import load_migrations
 from hermod.store.sqlite.driver import Connection, open_file
 
 PACKAGE: Final = "hermod.store.sqlite"
-BUSY_TIMEOUT_MS: Final = 5_000
+BUSY_TIMEOUT_MS: Final = 2_000
+"""How long a transaction waits for another process. Ours take milliseconds; a longer lock is
+answered with 503, and a drain has to fit several of these."""
 _CHECKPOINT_PAGES: Final = 4_000
 _WAL_LIMIT_BYTES: Final = 64 * 1024 * 1024
-_CACHE_KIB: Final = 16 * 1024
+_CACHE_KIB: Final = 4 * 1024
 _WAL_TRIES: Final = 20
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 

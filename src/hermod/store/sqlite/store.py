@@ -192,6 +192,12 @@ class SqliteStore:
         for key in keys:
             await self._write(verbs.drop_chunk, key, CHUNK_BYTES)
 
+    async def _give_room_back(self, raw_id: bytes, part: int, size: int) -> None:
+        """Nothing refers to these pieces: they would take what room is left until they are
+        orphans."""
+        with suppress(StoreError):
+            await self._drop_chunks(ChunkKey(raw_id, part, n) for n in range(chunk_count(size)))
+
     # Clients
 
     async def submit_job(self, job: NewJob, claim: Claim | None = None) -> Lease | None:
@@ -204,11 +210,7 @@ class SqliteStore:
             await self._write_chunks(raw_id, REQUEST_PART, job.body)
             return await self._write(verbs.submit, call)
         except StoreFull:
-            # There is no job; its pieces would take what room is left until they are orphans.
-            with suppress(StoreError):
-                await self._drop_chunks(
-                    ChunkKey(raw_id, REQUEST_PART, n) for n in range(chunk_count(size))
-                )
+            await self._give_room_back(raw_id, REQUEST_PART, size)
             raise
 
     async def read_job(self, job_id: str, principal: Principal, kind: str | None) -> JobView | None:
@@ -297,7 +299,12 @@ class SqliteStore:
             fence = verbs.fence(lease)
             if not self._read("holds_lease", fence):
                 return False  # before anything is written for nothing
-            await self._write_chunks(fence[0], lease.attempt, finish.body)
+            try:
+                await self._write_chunks(fence[0], lease.attempt, finish.body)
+                return await self._write(verbs.finish_job, verbs.FinishJob(lease, finish))
+            except StoreFull:
+                await self._give_room_back(fence[0], lease.attempt, len(finish.body))
+                raise
         return await self._write(verbs.finish_job, verbs.FinishJob(lease, finish))
 
     # Upkeep

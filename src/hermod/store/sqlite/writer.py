@@ -82,8 +82,9 @@ class Writer:
     def run(self, verb: Verb[Call, Result], call: Call, size: int = 0) -> "asyncio.Future[Result]":
         """Have `verb(transaction, [call, …])` run and committed; its result for this call.
 
-        `size` is how many bytes of a large body the call writes or frees. The future raises StoreError, or what
-        the verb raised. Cancelled before its group is handed over, the call does not happen.
+        `size` is how many bytes of a large body the call writes or frees. The future raises
+        StoreError, or what the verb raised. Cancelled before its group is handed over, the call
+        does not happen.
         """
         if self._closed:
             raise StoreUnavailable("the store is closed")
@@ -156,13 +157,22 @@ class Writer:
                 if not isinstance(error, (apsw.Error, HermodError)):
                     log.exception("a store verb failed")
                 return [translate(error) for _ in batch], set()
-        # One bad apple: each verb alone, so that it spoils only its own transaction.
+        return self._commit_one_by_one(batch)
+
+    def _commit_one_by_one(self, batch: list[_Asked]) -> tuple[list[Any], set[str]]:
+        """One bad apple: each verb alone, so that it spoils only its own transaction.
+
+        What hits one of them and would hit everybody is waited for once.
+        """
         results: list[Any] = []
         woken: set[str] = set()
-        for asked in batch:
-            result, lanes = self._commit([asked])
-            results += result
+        for index, asked in enumerate(batch):
+            (result,), lanes = self._commit([asked])
+            results.append(result)
             woken |= lanes
+            if isinstance(result, StoreUnavailable):
+                results += [result] * (len(batch) - index - 1)
+                break
         return results, woken
 
     def _transact(self, batch: list[_Asked]) -> tuple[list[Any], set[str]]:
