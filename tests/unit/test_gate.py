@@ -88,3 +88,17 @@ async def test_who_gives_up_waiting_takes_no_room(first_leaves: bool) -> None:
     (again,) = await visitors(gate, 10)
     assert again.inside
     await again.leave()
+
+
+async def test_all_who_leave_and_give_up_at_once_make_room() -> None:
+    gate = ByteGate(10)
+    everybody = await visitors(gate, 10, 10, 10)
+    for visitor in everybody:  # the first is inside; those who wait are cancelled before it is out
+        visitor.task.cancel()
+    left = await asyncio.gather(*(v.task for v in everybody), return_exceptions=True)
+    assert [type(error) for error in left] == [asyncio.CancelledError] * 3
+    first, second = await visitors(gate, 5, 5)
+    assert first.inside
+    assert second.inside
+    await first.leave()
+    await second.leave()

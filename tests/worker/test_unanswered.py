@@ -7,23 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hermod.calls.call import Caller, CallSettings
-from hermod.clock import SystemClock
-from hermod.domain.ids import uuid7
-from hermod.domain.job import AttemptState, Mode, NewJob, OnUnknown, Principal, State
+from hermod.domain.job import AttemptState, OnUnknown, State
 from hermod.domain.provider import KeySettings, ProviderSettings, Secret
-from hermod.domain.retry import RetryPolicy
-from hermod.net.client import HttpClient
 from hermod.providers.registry import load_rows
-from hermod.store.sqlite import SqliteStore
-from hermod.worker.identity import Identity
-from hermod.worker.run import Runner
-from hermod.worker.settings import WorkerSettings
-from hermod.worker.worker import Worker
-
-CLOCK = SystemClock()
-ME = Principal("default", "open")
-NEVER_S = 3600.0
+from tests.support.worker_bench import NEVER_S, bench, states
 
 
 @asynccontextmanager
@@ -61,46 +48,13 @@ def provider(address: str) -> ProviderSettings:
 async def test_a_job_is_sent_again_only_if_it_may_be(
     tmp_path: Path, on_unknown: OnUnknown, sent: int
 ) -> None:
-    store = SqliteStore(tmp_path / "hermod.db", CLOCK)
-    await store.open()
-    client = HttpClient()
-    async with deaf_upstream() as (address, calls):
-        settings = CallSettings(True, NEVER_S, RetryPolicy(0, 1, 1), mock=False)
-        caller = Caller({"openai": provider(address)}, client, CLOCK, settings)
-        worker = Worker(
-            store,
-            Runner(store, caller, CLOCK, NEVER_S, 2**20),
-            CLOCK,
-            Identity(tmp_path / "workers"),
-            WorkerSettings(NEVER_S, NEVER_S, 0.05, NEVER_S, 10),
-        )
-        await worker.open()
-        now = CLOCK.now()
-        job = NewJob(
-            id=uuid7(now),
-            tenant_id=ME.tenant_id,
-            owner=ME.owner,
-            kind="chat_completion",
-            mode=Mode.ASYNC,
-            lane="openai",
-            model="m",
-            created_at=now,
-            queue_deadline_at=now + 10**12,
-            ttl_s=60,
-            ttl_requested=False,
-            body=b'{"model":"openai/m","messages":[{"role":"user"}]}',
-            on_unknown=on_unknown,
-        )
-        await store.submit_job(job)
-        async with asyncio.timeout(20):
-            while (view := await store.read_job(job.id, ME, None)) and view.completed_at is None:
-                await asyncio.sleep(0.005)
+    async with bench(tmp_path) as b, deaf_upstream() as (address, calls):
+        worker = await b.worker(providers={"openai": provider(address)})
+        job_id = await b.submit("m", lane="openai", on_unknown=on_unknown)
+        view = await b.ended(job_id)
         await worker.drain(5)
-        attempts = await store.read_attempts(job.id, ME)
-        assert view is not None
+        attempts = await b.attempts(job_id)
         assert (view.state, view.status_code) == (State.FAILED, 500)
-        assert [attempt.state for attempt in attempts] == [AttemptState.UNKNOWN] * sent
+        assert states(attempts) == [AttemptState.UNKNOWN] * sent
         assert [attempt.key_name for attempt in attempts] == ["main"] * sent
         assert len(calls) == sent
-    await client.close()
-    await store.close()

@@ -1,142 +1,13 @@
-"""The worker on a real store, with the mock provider: what happens to a job between claim and end."""
+"""The worker on a real store, with the mock provider: a job between its claim and its end."""
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from hermod.calls.call import Caller, CallSettings
-from hermod.clock import SystemClock
-from hermod.domain.ids import uuid7
-from hermod.domain.job import (
-    AttemptState,
-    AttemptView,
-    Claim,
-    JobView,
-    Mode,
-    NewJob,
-    OnUnknown,
-    Principal,
-    State,
-)
-from hermod.domain.retry import RetryPolicy
-from hermod.net.client import HttpClient
-from hermod.store.sqlite import SqliteStore
+from hermod.domain.job import AttemptState, Claim, OnUnknown, State
 from hermod.worker.identity import Identity
-from hermod.worker.run import Runner
-from hermod.worker.settings import WorkerSettings
-from hermod.worker.worker import Worker
-
-ME = Principal("default", "open")
-CLOCK = SystemClock()
-BODY = b'{"model":"mock/echo","messages":[{"role":"user","content":"hi"}]}'
-NEVER_S = 3600.0
-
-
-@dataclass
-class Bench:
-    """A store, and whatever workers a test starts on it."""
-
-    store: SqliteStore
-    folder: Path
-    client: HttpClient
-
-    async def worker(
-        self,
-        *,
-        max_retries: int = 3,
-        backoff_s: float = 0.01,
-        slots: int = 100,
-        lane_slots: dict[str, int] | None = None,
-        lease_s: float = NEVER_S,
-        renew_s: float = NEVER_S,
-        upkeep_s: float = 0.05,
-        job_deadline_s: float = NEVER_S,
-    ) -> Worker:
-        policy = RetryPolicy(max_retries, backoff_s, 5.0)
-        caller = Caller({}, self.client, CLOCK, CallSettings(True, NEVER_S, policy, mock=True))
-        made = Worker(
-            self.store,
-            Runner(self.store, caller, CLOCK, lease_s, 2**20),
-            CLOCK,
-            Identity(self.folder),
-            WorkerSettings(
-                lease_s=lease_s,
-                renew_s=renew_s,
-                upkeep_s=upkeep_s,
-                job_deadline_s=job_deadline_s,
-                slots=slots,
-                lane_slots=lane_slots or {},
-            ),
-        )
-        await made.open()
-        return made
-
-    async def submit(
-        self,
-        model: str = "echo",
-        *,
-        lane: str = "mock",
-        on_unknown: OnUnknown = OnUnknown.RETRY,
-        claim: Claim | None = None,
-        queue_wait_s: float = NEVER_S,
-    ) -> str:
-        now = CLOCK.now()
-        job = NewJob(
-            id=uuid7(now),
-            tenant_id=ME.tenant_id,
-            owner=ME.owner,
-            kind="chat_completion",
-            mode=Mode.ASYNC,
-            lane=lane,
-            model=model,
-            created_at=now,
-            queue_deadline_at=now + int(queue_wait_s * 1_000_000),
-            ttl_s=3600,
-            ttl_requested=False,
-            body=BODY,
-            on_unknown=on_unknown,
-        )
-        await self.store.submit_job(job, claim)
-        return job.id
-
-    async def job(self, job_id: str) -> JobView:
-        view = await self.store.read_job(job_id, ME, None)
-        assert view is not None
-        return view
-
-    async def attempts(self, job_id: str) -> tuple[AttemptView, ...]:
-        return await self.store.read_attempts(job_id, ME)
-
-    async def until(self, job_id: str, holds: Callable[[JobView], bool]) -> JobView:
-        async with asyncio.timeout(20):
-            while not holds(view := await self.job(job_id)):
-                await asyncio.sleep(0.005)
-        return view
-
-    async def ended(self, job_id: str) -> JobView:
-        return await self.until(job_id, lambda view: view.completed_at is not None)
-
-    async def in_state(self, job_id: str, state: State) -> JobView:
-        return await self.until(job_id, lambda view: view.state is state)
-
-
-@asynccontextmanager
-async def bench(folder: Path) -> AsyncGenerator[Bench]:
-    store = SqliteStore(folder / "hermod.db", CLOCK)
-    await store.open()
-    client = HttpClient()
-    try:
-        yield Bench(store, folder / "workers", client)
-    finally:
-        await client.close()
-        await store.close()
-
-
-def states(attempts: tuple[AttemptView, ...]) -> list[AttemptState]:
-    return [attempt.state for attempt in attempts]
+from hermod.worker.run import Phase
+from tests.support.worker_bench import NEVER_S, bench, eventually, phases, states
 
 
 async def test_a_queued_job_is_claimed_and_completed(tmp_path: Path) -> None:
@@ -244,10 +115,7 @@ async def test_a_drain_does_not_wait_out_a_backoff(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         worker = await b.worker(backoff_s=4.0)
         job_id = await b.submit("error?code=500")
-        async with asyncio.timeout(10):
-            while worker.running == 0:
-                await asyncio.sleep(0.005)
-            await asyncio.sleep(0.05)
+        await eventually(lambda: phases(worker) == [Phase.WAITING])
         await worker.drain(600)
         assert (await b.job(job_id)).state is State.WAITING
         assert states(await b.attempts(job_id)) == [AttemptState.FAILED]
@@ -315,12 +183,10 @@ async def test_a_worker_that_lost_a_lease_stops_the_call_and_writes_nothing(
         job_id = await b.submit("slow?seconds=1000")
         await b.in_state(job_id, State.RUNNING)
         (attempt,) = await b.attempts(job_id)
-        async with asyncio.timeout(20):
-            # Somebody takes the lease and finishes the job behind the worker's back.
-            await b.store.release_worker(attempt.worker_id, 10)
-            (theirs,) = await b.store.claim_jobs("mock", 1, Claim("thief", NEVER_S, NEVER_S))
-            while worker.running:
-                await asyncio.sleep(0.005)
+        # Somebody takes the lease behind the worker's back.
+        await b.store.release_worker(attempt.worker_id, 10)
+        (theirs,) = await b.store.claim_jobs("mock", 1, Claim("thief", NEVER_S, NEVER_S))
+        await eventually(lambda: not worker.running)
         assert theirs.lease.attempt == 2
         assert (await b.job(job_id)).state is State.RUNNING
         assert states(await b.attempts(job_id)) == [AttemptState.UNKNOWN, AttemptState.SENDING]

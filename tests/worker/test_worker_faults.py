@@ -10,10 +10,17 @@ import pytest
 
 from hermod.domain.errors import StoreUnavailable
 from hermod.domain.job import AttemptState, Claim, ClaimedJob, Finish, Lease, State
-from hermod.net.client import HttpClient
 from hermod.store.sqlite import SqliteStore
 from hermod.worker.identity import Identity
-from tests.worker.test_worker import CLOCK, NEVER_S, Bench, states
+from tests.support.worker_bench import (
+    CLOCK,
+    NEVER_S,
+    Bench,
+    bench,
+    database_in,
+    eventually,
+    states,
+)
 
 
 class Faulty(SqliteStore):
@@ -52,14 +59,9 @@ class Faulty(SqliteStore):
 
 @asynccontextmanager
 async def bad_day(folder: Path) -> AsyncGenerator[tuple[Bench, Faulty]]:
-    store = Faulty(folder / "hermod.db")
-    await store.open()
-    client = HttpClient()
-    try:
-        yield Bench(store, folder / "workers", client), store
-    finally:
-        await client.close()
-        await store.close()
+    store = Faulty(database_in(folder))
+    async with bench(folder, store) as b:
+        yield b, store
 
 
 async def test_a_claim_that_is_under_way_when_the_drain_begins_is_no_lost_job(
@@ -97,9 +99,8 @@ async def test_a_drain_ends_although_a_result_cannot_be_written(tmp_path: Path) 
         store.finish_fails = True
         worker = await b.worker(lease_s=NEVER_S)
         job_id = await b.submit()
+        await eventually(lambda: store.finishes)
         async with asyncio.timeout(20):
-            while store.finishes == 0:
-                await asyncio.sleep(0.005)
             await worker.drain(0)
         assert (await b.job(job_id)).state is State.RUNNING
 
@@ -109,9 +110,7 @@ async def test_a_result_that_cannot_be_written_at_first_is_written_later(tmp_pat
         store.finish_fails = True
         worker = await b.worker()
         job_id = await b.submit()
-        async with asyncio.timeout(20):
-            while store.finishes < 2:
-                await asyncio.sleep(0.005)
+        await eventually(lambda: store.finishes >= 2)
         store.finish_fails = False
         assert (await b.ended(job_id)).state is State.COMPLETED
         assert len(await b.attempts(job_id)) == 1

@@ -89,8 +89,10 @@ class Run:
         """Have the run end soon. A write to the store is never cut short, a call or a wait is."""
         writes = self.phase in {Phase.WRITING, Phase.FINISHING}
         if self.stopped is not None or (writes and why is Stop.LEASE_LOST):
-            return  # of the lease, a write hears from the store
+            return  # of the lease, a write hears from the store: it may just have given it up
         self.stopped = why
+        if why is Stop.LEASE_LOST:
+            log.warning("job %s: lease lost, stopping", self.lease.job_id)
         if self.task is not None and self.phase in _INTERRUPTIBLE:
             self.task.cancel()
 
@@ -130,8 +132,6 @@ class Runner:
                 raise
             if run.stopped is Stop.DRAINED:
                 await self._give_back(run)
-            else:
-                log.info("job %s: stopped, its lease is lost", run.lease.job_id)
         except StoreError as error:
             # The lease runs out, and then this or another worker takes the job again.
             log.error("job %s: left to its lease, the store failed: %s", run.lease.job_id, error)

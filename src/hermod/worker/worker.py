@@ -135,7 +135,6 @@ class Worker:
         if before is not None:
             # We froze and lost the lease, and are the first to take the job again. Nobody will
             # renew the earlier run any more, so nobody else would stop its call.
-            log.warning("job %s: lease lost", job.lease.job_id)
             before.stop(Stop.LEASE_LOST)
         self._runs[job.lease.job_id] = run
         self._quiet.clear()
@@ -292,7 +291,6 @@ class Worker:
             if job_id in held:
                 run.renewed_at = asked_at
             elif run.lease == lease and self._runs.get(job_id) is run:
-                log.warning("job %s: lease lost", job_id)
                 run.stop(Stop.LEASE_LOST)
 
     def _stop_what_cannot_be_renewed(self, runs: list[Run]) -> None:

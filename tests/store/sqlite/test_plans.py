@@ -124,8 +124,7 @@ class Steps:
 
 async def work_of_every_verb(store: SqliteStore, sqlite: SqliteDatabase) -> dict[str, int]:
     """How much work each verb is: of the writer, and of the reads."""
-    assert store._reader
-    writing, reading = Steps(connection_of(store)), Steps(store._reader)
+    writing, reading = Steps(connection_of(store)), Steps(store._reads.connection)
     work: dict[str, int] = {}
 
     def note(verb: str) -> None:

@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,19 @@ async def test_a_store_that_was_closed_leaves_one_file(sqlite: SqliteDatabase) -
     async with sqlite.open() as store:
         await queued_job(store, sqlite)
     assert [path.name for path in sqlite.path.parent.iterdir()] == [sqlite.path.name]
+
+
+def test_a_new_file_that_another_process_is_making_is_waited_for(sqlite: SqliteDatabase) -> None:
+    maker = sqlite.connect()
+    maker.execute("BEGIN IMMEDIATE")
+    maker.execute("CREATE TABLE made (x)")
+    timer = threading.Timer(0.2, maker.execute, ["COMMIT"])
+    timer.start()
+    connection = connect(sqlite.path)
+    assert connection.pragma("journal_mode") == "wal"
+    timer.join()
+    connection.close()
+    maker.close()
 
 
 async def test_only_the_writer_checkpoints(sqlite: SqliteDatabase) -> None:

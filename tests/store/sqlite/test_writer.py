@@ -37,7 +37,7 @@ class Groups:
         writer = writer_of(store)
         transact = writer._transact
 
-        def noting(batch: list[Any]) -> tuple[list[Any], set[str]]:
+        def noting(batch: list[Any]) -> Any:
             self.sizes.append(len(batch))
             return transact(batch)
 
@@ -132,6 +132,36 @@ async def test_a_locked_database_is_waited_for_once_by_a_whole_group(
         other.close()
 
 
+async def test_a_lock_met_while_a_group_is_taken_apart_is_waited_for_once(
+    sqlite: SqliteDatabase,
+) -> None:
+    errors = [ValueError("a defect"), apsw.BusyError("database is locked")]
+
+    def unlucky(tx: Transaction, calls: Sequence[Any]) -> list[Any]:
+        raise errors.pop(0)
+
+    async with sqlite.open() as store:
+        groups = Groups(store)
+        asked = [asyncio.ensure_future(queued_job(store, sqlite)) for _ in range(63)]
+        bad = store._write(unlucky, None)
+        answers = await asyncio.gather(bad, *asked, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [StoreUnavailable] * 64
+        assert len({id(answer) for answer in answers}) == 64
+        assert groups.sizes == [64, 32]
+
+
+async def test_one_verb_that_fails_costs_its_group_few_transactions(sqlite: SqliteDatabase) -> None:
+    async with sqlite.open() as store:
+        groups = Groups(store)
+        asked = [asyncio.ensure_future(queued_job(store, sqlite)) for _ in range(63)]
+        bad = store._write(raising(ValueError("a defect")), None)
+        with pytest.raises(ValueError, match="a defect"):
+            await bad
+        for good in asked:
+            await read(store, await good)
+        assert len(groups.sizes) == 1 + 2 * 6
+
+
 async def test_a_lock_that_is_let_go_in_time_is_not_noticed(sqlite: SqliteDatabase) -> None:
     async with sqlite.open() as store:
         other = connect(sqlite.path)
@@ -209,23 +239,29 @@ async def test_closing_ends_the_threads(sqlite: SqliteDatabase) -> None:
     assert not {name for name in left if name.startswith("hermod")}
 
 
-def test_the_thread_ends_when_its_loop_is_gone(sqlite: SqliteDatabase) -> None:
+def test_the_thread_ends_in_peace_when_its_loop_is_gone(sqlite: SqliteDatabase) -> None:
+    closed = threading.Event()
+
+    def slow(tx: Transaction, calls: Sequence[Any]) -> list[Any]:
+        assert closed.wait(10)
+        return [None] * len(calls)
+
     store = sqlite.store()
     loop = asyncio.new_event_loop()
     loop.run_until_complete(store.open())
     writer = writer_of(store)
-    future = writer.run(raising(ValueError("x")), None)
-    loop.call_soon(loop.stop)
-    loop.run_forever()  # hands the verb over, and stays for nothing
+
+    async def ask() -> None:
+        writer.run(slow, None)
+        await asyncio.sleep(0)
+
+    loop.run_until_complete(ask())
     loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
-    writer._inbox.put(None)
+    closed.set()
     writer._thread.join(10)
     assert not writer._thread.is_alive()
-    future.cancel()
-    store._bulk_thread.shutdown()
-    for connection in (store._reader, store._bulk_reader, writer.connection):
-        assert connection
+    for connection in (store._reads.connection, store._reads._beside, writer.connection):
         connection.close()
 
 

@@ -4,10 +4,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import apsw
 
@@ -31,7 +30,7 @@ from hermod.domain.job import (
 from hermod.store.damage import request_lost_failure, result_lost_failure
 from hermod.store.sql import load_queries
 from hermod.store.sqlite import verbs
-from hermod.store.sqlite.driver import Bindings, Connection, Row
+from hermod.store.sqlite.driver import Connection, Row
 from hermod.store.sqlite.payloads import (
     CHUNK_BYTES,
     INLINE_BYTES,
@@ -41,16 +40,15 @@ from hermod.store.sqlite.payloads import (
     chunks,
     id_bytes,
 )
+from hermod.store.sqlite.reader import Reader
 from hermod.store.sqlite.schema import PACKAGE, boot_id, connect, migrate
 from hermod.store.sqlite.transaction import Transaction
-from hermod.store.sqlite.writer import Call, Result, Verb, Writer, translate
+from hermod.store.sqlite.writer import Call, Result, Verb, Writer
 
 log = logging.getLogger(__name__)
 
 _STATES: Final = {state.value: state for state in State}
 _BOOT_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-Found = TypeVar("Found")
 
 
 def boot_clock() -> int:
@@ -78,9 +76,7 @@ class SqliteStore:
         self._sql = load_queries(PACKAGE)
         self._callbacks: list[Callable[[str], None]] = []
         self._writer: Writer | None = None
-        self._reader: Connection | None = None
-        self._bulk_reader: Connection | None = None
-        self._bulk_thread = ThreadPoolExecutor(1, thread_name_prefix="hermod-reader")
+        self._reader: Reader | None = None
 
     @property
     def name(self) -> str:
@@ -94,11 +90,12 @@ class SqliteStore:
                 f"cannot open the database {self._path}: {error}. "
                 "Check that the directory exists, is writable and is not full."
             ) from error
-        connection, self._reader, self._bulk_reader = opened
+        connection, reader, beside = opened
+        self._reader = Reader(reader, beside, self._sql)
         self._writer = Writer(connection, self._transaction, self._wake)
 
     def _prepare(self) -> tuple[Connection, Connection, Connection]:
-        """The connections: of the writer, of the loop's reads, of the reads beside the loop."""
+        """The connections: the writer's, the loop's, and that of reads beside the loop."""
         with ExitStack() as stack:
             writer = connect(self._path, synchronous=self._synchronous)
             stack.callback(writer.close)
@@ -106,9 +103,9 @@ class SqliteStore:
             self._greet_boot(writer)
             reader = connect(self._path, query_only=True)
             stack.callback(reader.close)
-            bulk_reader = connect(self._path, query_only=True)
+            beside = connect(self._path, query_only=True)
             stack.pop_all()
-        return writer, reader, bulk_reader
+        return writer, reader, beside
 
     def _greet_boot(self, connection: Connection) -> None:
         boot = self._this_boot or boot_id()
@@ -121,16 +118,13 @@ class SqliteStore:
 
     async def close(self) -> None:
         writer, self._writer = self._writer, None
-        if writer is None:
-            return
-        await writer.close()
-        await asyncio.to_thread(self._bulk_thread.shutdown)
-        readers = self._reader, self._bulk_reader
-        self._reader = self._bulk_reader = None
-        # The writer last: whoever closes last checkpoints.
-        for connection in (*readers, writer.connection):
-            if connection is not None:
-                connection.close()
+        if writer is not None:
+            await writer.close()
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await reader.close()
+        if writer is not None:
+            writer.connection.close()  # last, because whoever closes last checkpoints
 
     def on_work(self, callback: Callable[[str], None]) -> None:
         self._callbacks.append(callback)
@@ -151,36 +145,18 @@ class SqliteStore:
             raise StoreUnavailable("the store is not open")
         return self._writer.run(verb, call, size)
 
-    def _read(self, query: str, values: Bindings = ()) -> list[Row]:
+    @property
+    def _reads(self) -> Reader:
         if self._reader is None:
             raise StoreUnavailable("the store is not open")
-        try:
-            return self._reader.execute(self._sql[query], values).fetchall()
-        except apsw.Error as error:
-            raise translate(error) from error
-
-    async def _read_aside(
-        self, query: str, values: Bindings, digest: Callable[[list[Row]], Found]
-    ) -> Found:
-        """`digest` of what a query finds, off the loop: for reads that may take long."""
-        reader = self._bulk_reader
-        if reader is None:
-            raise StoreUnavailable("the store is not open")
-
-        def read() -> Found:
-            return digest(reader.execute(self._sql[query], values).fetchall())
-
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._bulk_thread, read)
-        except apsw.Error as error:
-            raise translate(error) from error
+        return self._reader
 
     # Large bodies
 
     async def _read_chunks(self, raw_id: bytes, part: int, size: int) -> bytes | None:
         """A body; None when a piece of it is gone."""
         values = (raw_id, part, chunk_count(size))
-        body = await self._read_aside("read_chunks", values, _joined)
+        body = await self._reads.beside("read_chunks", values, _joined)
         return body if len(body) == size else None
 
     async def _write_chunks(self, raw_id: bytes, part: int, body: bytes) -> None:
@@ -214,48 +190,37 @@ class SqliteStore:
             raise
 
     async def read_job(self, job_id: str, principal: Principal, kind: str | None) -> JobView | None:
-        try:
-            raw_id = id_bytes(job_id)
-        except ValueError:
+        raw_id = _known_id(job_id)
+        if raw_id is None:
             return None
-        values = {
-            "id": raw_id,
-            "tenant_id": principal.tenant_id,
-            "owner": principal.owner,
-            "is_admin": principal.is_admin,
-            "now": self._clock.now(),
-            "kind": kind,
-        }
-        rows = self._read("read_job", values)
-        if not rows:
+        row = self._visible(raw_id, principal, kind)
+        if row is None:
             return None
-        part, size, body = rows[0][9:]
+        part, size, body = row[9:]
         if body is None and size is not None:
             body = await self._read_chunks(raw_id, part, size)
-            if body is None and not self._read("read_job", values | {"now": self._clock.now()}):
+            if body is None and self._visible(raw_id, principal, kind) is None:
                 return None  # deleted between the two reads
-        view = _view(job_id, rows[0], body)
+        view = _view(job_id, row, body)
         if view.state in TERMINAL and body is None:
             log.error("job %s: its result is damaged", job_id)
             failure = result_lost_failure()
             return view._replace(state=State.FAILED, status_code=500, body=failure.to_json())
         return view
 
+    def _visible(self, raw_id: bytes, principal: Principal, kind: str | None) -> Row | None:
+        values = {"id": raw_id, **principal._asdict(), "now": self._clock.now(), "kind": kind}
+        rows = self._reads.rows("read_job", values)
+        return rows[0] if rows else None
+
     async def read_attempts(self, job_id: str, principal: Principal) -> tuple[AttemptView, ...]:
-        try:
-            raw_id = id_bytes(job_id)
-        except ValueError:
+        raw_id = _known_id(job_id)
+        if raw_id is None:
             return ()
-        values = {
-            "id": raw_id,
-            "tenant_id": principal.tenant_id,
-            "owner": principal.owner,
-            "is_admin": principal.is_admin,
-            "now": self._clock.now(),
-        }
+        values = {"id": raw_id, **principal._asdict(), "now": self._clock.now()}
         return tuple(
             AttemptView(row[0], AttemptState(row[1]), *row[2:])
-            for row in self._read("read_attempts", values)
+            for row in self._reads.rows("read_attempts", values)
         )
 
     # Workers
@@ -271,7 +236,7 @@ class SqliteStore:
 
     async def read_request(self, lease: Lease) -> bytes | None:
         fence = verbs.fence(lease)
-        rows = self._read("read_request", fence)
+        rows = self._reads.rows("read_request", fence)
         if not rows:
             return None
         size, body = rows[0]
@@ -297,7 +262,7 @@ class SqliteStore:
     async def finish_job(self, lease: Lease, finish: Finish) -> bool:
         if len(finish.body) > INLINE_BYTES:
             fence = verbs.fence(lease)
-            if not self._read("holds_lease", fence):
+            if not self._reads.rows("holds_lease", fence):
                 return False  # before anything is written for nothing
             try:
                 await self._write_chunks(fence[0], lease.attempt, finish.body)
@@ -320,32 +285,41 @@ class SqliteStore:
 
     async def delete_expired(self, limit: int) -> int:
         values = (self._clock.now(), limit)
-        await self._drop_chunks(await self._read_aside("expired_chunks", values, _keys))
+        await self._drop_chunks(await self._reads.beside("expired_chunks", values, _keys))
         return await self._write(verbs.delete_expired, limit)
 
     async def delete_orphans(self, older_than_at: int, limit: int) -> int:
         values = (id_bytes(uuid7(older_than_at)), limit)
-        keys = await self._read_aside("orphans", values, _keys)
+        keys = await self._reads.beside("orphans", values, _keys)
         await self._drop_chunks(keys)
         return len(keys)
 
     async def due_lanes(self) -> Mapping[str, int]:
         due: dict[str, int] = {}
-        for (lane,) in self._read("waiting_lanes"):
-            ((run_at,),) = self._read("waiting_due_at", (lane,))
+        for (lane,) in self._reads.rows("waiting_lanes"):
+            ((run_at,),) = self._reads.rows("waiting_due_at", (lane,))
             if run_at is not None:
                 due[lane] = run_at
-        due.update((lane, 0) for (lane,) in self._read("queued_lanes"))
+        due.update((lane, 0) for (lane,) in self._reads.rows("queued_lanes"))
         return due
 
     async def suspects_due_at(self) -> int | None:
-        ((run_at,),) = self._read("suspects_due_at")
+        ((run_at,),) = self._reads.rows("suspects_due_at")
         return run_at
 
     async def counts(self) -> Mapping[tuple[str, str, State], int]:
         return {
-            (tenant_id, lane, State(state)): n for tenant_id, lane, state, n in self._read("counts")
+            (tenant_id, lane, State(state)): n
+            for tenant_id, lane, state, n in self._reads.rows("counts")
         }
+
+
+def _known_id(job_id: str) -> bytes | None:
+    """None for whatever cannot be the id of a job."""
+    try:
+        return id_bytes(job_id)
+    except ValueError:
+        return None
 
 
 def _view(job_id: str, row: Row, body: bytes | None) -> JobView:

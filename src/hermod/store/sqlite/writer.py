@@ -14,8 +14,9 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import apsw
 
-from hermod.domain.errors import HermodError, StoreFull, StoreUnavailable
+from hermod.domain.errors import HermodError, StoreUnavailable
 from hermod.store.sqlite.driver import Connection
+from hermod.store.sqlite.errors import HITS_EVERYBODY, translate
 from hermod.store.sqlite.transaction import Transaction
 
 log = logging.getLogger(__name__)
@@ -23,18 +24,6 @@ log = logging.getLogger(__name__)
 MAX_BATCH: Final = 512
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
 """Of large bodies in one transaction: what is beyond waits, and lets the rest pass."""
-
-_HITS_EVERYBODY: Final = (
-    apsw.BusyError,
-    apsw.LockedError,
-    apsw.ProtocolError,
-    apsw.ReadOnlyError,
-    apsw.IOError,
-    apsw.CantOpenError,
-    apsw.NotADBError,
-    apsw.ConnectionClosedError,
-)
-_UNAVAILABLE: Final = (*_HITS_EVERYBODY, apsw.CorruptError, apsw.PermissionsError)
 
 Call = TypeVar("Call")
 Result = TypeVar("Result")
@@ -48,13 +37,12 @@ class _Asked(NamedTuple):
     future: "asyncio.Future[Any]"
 
 
-def translate(error: Exception) -> Exception:
-    """A driver's error as one of ours, where it is one that callers can act on."""
-    if isinstance(error, apsw.FullError):
-        return StoreFull("the disk is full")
-    if isinstance(error, _UNAVAILABLE):
-        return StoreUnavailable(f"the database cannot be used now: {error}")
-    return error
+class _Done(NamedTuple):
+    results: list[Any]
+    """One per verb of the batch, in order: its result or its error."""
+    woken: set[str]
+    barred: Exception | None = None
+    """What stopped the batch and would stop any other: not to be waited for again."""
 
 
 class Writer:
@@ -124,8 +112,8 @@ class Writer:
             self._busy = False
             self._idle.set()
 
-    def _deliver(self, batch: list[_Asked], results: list[Any], woken: set[str]) -> None:
-        for asked, result in zip(batch, results, strict=True):
+    def _deliver(self, batch: list[_Asked], done: _Done) -> None:
+        for asked, result in zip(batch, done.results, strict=True):
             if asked.future.done():
                 continue
             if isinstance(result, Exception):
@@ -138,44 +126,41 @@ class Writer:
         else:
             self._busy = False
             self._idle.set()
-        if woken:
-            self._woken(woken)
+        if done.woken:
+            self._woken(done.woken)
 
     def _work(self) -> None:
         while (batch := self._inbox.get()) is not None:
-            results, woken = self._commit(batch)
+            done = self._commit(batch)
             try:
-                self._loop.call_soon_threadsafe(self._deliver, batch, results, woken)
+                self._loop.call_soon_threadsafe(self._deliver, batch, done)
             except RuntimeError:  # the loop is closed: nobody is left to tell
                 return
 
-    def _commit(self, batch: list[_Asked]) -> tuple[list[Any], set[str]]:
+    def _commit(self, batch: list[_Asked]) -> _Done:
         try:
             return self._transact(batch)
+        except HITS_EVERYBODY as error:
+            return _Done([translate(error) for _ in batch], set(), error)
         except Exception as error:  # the boundary of the thread: every error goes to its caller
-            if len(batch) == 1 or isinstance(error, _HITS_EVERYBODY):
+            if len(batch) == 1:
                 if not isinstance(error, (apsw.Error, HermodError)):
                     log.exception("a store verb failed")
-                return [translate(error) for _ in batch], set()
-        return self._commit_one_by_one(batch)
+                return _Done([translate(error)], set())
+        return self._commit_apart(batch)
 
-    def _commit_one_by_one(self, batch: list[_Asked]) -> tuple[list[Any], set[str]]:
-        """One bad apple: each verb alone, so that it spoils only its own transaction.
+    def _commit_apart(self, batch: list[_Asked]) -> _Done:
+        """One bad apple: each half by itself, so that in the end it spoils only its own."""
+        half = len(batch) // 2
+        first = self._commit(batch[:half])
+        if first.barred is not None:
+            error = first.barred
+            results = first.results + [translate(error) for _ in batch[half:]]
+            return _Done(results, first.woken, error)
+        second = self._commit(batch[half:])
+        return _Done(first.results + second.results, first.woken | second.woken, second.barred)
 
-        What hits one of them and would hit everybody is waited for once.
-        """
-        results: list[Any] = []
-        woken: set[str] = set()
-        for index, asked in enumerate(batch):
-            (result,), lanes = self._commit([asked])
-            results.append(result)
-            woken |= lanes
-            if isinstance(result, StoreUnavailable):
-                results += [result] * (len(batch) - index - 1)
-                break
-        return results, woken
-
-    def _transact(self, batch: list[_Asked]) -> tuple[list[Any], set[str]]:
+    def _transact(self, batch: list[_Asked]) -> _Done:
         by_verb: dict[Verb[Any, Any], list[int]] = {}
         for index, asked in enumerate(batch):
             by_verb.setdefault(asked.verb, []).append(index)
@@ -193,7 +178,7 @@ class Writer:
             with suppress(apsw.Error):  # `_begin` tries again
                 self._roll_back()
             raise
-        return results, transaction.woken
+        return _Done(results, transaction.woken)
 
     def _begin(self) -> None:
         self._roll_back()

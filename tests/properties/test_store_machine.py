@@ -1,0 +1,316 @@
+"""Any sequence of verbs and crashes leaves the store as the model says (reliability.md 6)."""
+
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import pytest
+import uvloop
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from hermod.domain.job import (
+    TERMINAL,
+    AttemptState,
+    Claim,
+    ClaimedJob,
+    Lease,
+    OnUnknown,
+    Retry,
+    State,
+)
+from hermod.store.api import Store
+from tests.properties.store_model import Job, Model, run_ats
+from tests.store.backends import BACKENDS, SECOND, Database
+from tests.store.jobs import ADMIN, COMPLETED, LEASE_S, new_job
+
+SETTINGS = settings(max_examples=100, stateful_step_count=30, deadline=None)
+
+QUEUE_WAIT_S = 3 * LEASE_S
+JOB_DEADLINE_S = 6 * LEASE_S
+TTL_S = 60
+SIZES = st.sampled_from([0, 100, 70_000])
+LANES = st.sampled_from(["openai", "groq"])
+WORKERS = st.sampled_from(["worker-1", "worker-2"])
+LIMITS = st.sampled_from([0, 1, 2, 1_000])
+SECONDS = st.sampled_from([0.000_001, LEASE_S / 2, LEASE_S + 1, 2 * LEASE_S])
+ENDS = st.sampled_from(
+    [
+        Retry(state, spent)
+        for state in (AttemptState.FAILED, AttemptState.UNSENT, AttemptState.UNKNOWN)
+        for spent in (True, False)
+    ]
+)
+
+MACHINE: st.SearchStrategy[Any] = st.runner()
+HELD = MACHINE.flatmap(lambda machine: st.sampled_from(machine.held()))
+GIVEN = MACHINE.flatmap(lambda machine: st.sampled_from(machine.given))
+"""Every lease that was ever given out, most of them stale."""
+
+Answer = TypeVar("Answer")
+
+
+def claim_of(worker_id: str) -> Claim:
+    return Claim(worker_id, LEASE_S, JOB_DEADLINE_S)
+
+
+def when(anything: Callable[[Model], Sequence[object]]) -> Callable[[Any], Any]:
+    """Have a rule run only when it finds something to do."""
+    return precondition(lambda machine: bool(anything(machine.model)))
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """One database, two workers, one model."""
+
+    backend: Callable[[Path], Database]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._loop = uvloop.new_event_loop()
+        self._folder = TemporaryDirectory()
+        self._database = self.backend(Path(self._folder.name))
+        self._clock = self._database.clock
+        self.model = Model(self._clock)
+        self.given: list[Lease] = []
+        self._opened = AsyncExitStack()
+        self._store = self._open()
+
+    def _open(self) -> Store:
+        return self._run(self._opened.enter_async_context(self._database.open()))
+
+    def _run(self, verb: Coroutine[Any, Any, Answer]) -> Answer:
+        return self._loop.run_until_complete(verb)
+
+    def teardown(self) -> None:
+        self._run(self._opened.aclose())
+        self._run(self._loop.shutdown_default_executor())
+        self._loop.close()
+        self._folder.cleanup()
+
+    def held(self) -> list[Lease]:
+        """Every lease that is good for something."""
+        return [lease for lease in self.given if self.model.held(lease)]
+
+    # Clients
+
+    @initialize(lane=LANES, queued=st.integers(0, 2), running=st.integers(0, 2))
+    def begin(self, lane: str, queued: int, running: int) -> None:
+        for _ in range(queued):
+            self.submit(lane, 100, 0, OnUnknown.RETRY, None)
+        for _ in range(running):
+            self.submit(lane, 100, 0, OnUnknown.RETRY, "worker-1")
+
+    @rule(
+        lane=LANES,
+        size=SIZES,
+        priority=st.integers(-1, 1),
+        on_unknown=st.sampled_from([OnUnknown.RETRY] * 3 + [OnUnknown.FAIL]),
+        worker_id=st.none() | WORKERS,
+    )
+    def submit(
+        self, lane: str, size: int, priority: int, on_unknown: OnUnknown, worker_id: str | None
+    ) -> None:
+        job = new_job(
+            self._database,
+            lane=lane,
+            body=b"x" * size,
+            priority=priority,
+            on_unknown=on_unknown,
+            ttl_s=TTL_S,
+            queue_deadline_at=self._clock.now() + int(QUEUE_WAIT_S * SECOND),
+        )
+        claim = claim_of(worker_id) if worker_id else None
+        lease = self._run(self._store.submit_job(job, claim))
+        assert lease == self.model.submit(job, claim)
+        self.given += [lease] if lease else []
+
+    # Workers
+
+    @when(lambda model: model.in_state(State.QUEUED, State.WAITING))
+    @rule(lane=LANES, limit=LIMITS, worker_id=WORKERS)
+    def claim(self, lane: str, limit: int, worker_id: str) -> None:
+        claim = claim_of(worker_id)
+        claimed = self._run(self._store.claim_jobs(lane, limit, claim))
+        due = self.model.waiting(lambda job: job.new.lane == lane and not job.is_suspect)
+        queued = self.model.queued(lane)
+        jobs = self._jobs(claimed)
+        waited = jobs[: min(limit, len(due))]
+        assert all(job in due for job in waited)
+        assert run_ats(waited) == run_ats(due[:limit])
+        assert jobs[len(waited) :] == queued[: limit - len(waited)]
+        self._start(claimed, claim)
+
+    @when(lambda model: model.waiting(lambda job: job.is_suspect))
+    @rule(levels=st.sampled_from([(2, 4), (2, 2), (3, 4), (0, 1)]), limit=LIMITS)
+    def claim_suspects(self, levels: tuple[int, int], limit: int) -> None:
+        claim = claim_of("worker-1")
+        low, high = levels
+        claimed = self._run(self._store.claim_suspects(low, high, limit, claim))
+        due = self.model.waiting(lambda job: job.is_suspect and low <= job.suspicion <= high)
+        jobs = self._jobs(claimed)
+        assert all(job in due for job in jobs)
+        assert run_ats(jobs) == run_ats(due[:limit])
+        self._start(claimed, claim)
+
+    def _jobs(self, claimed: Sequence[ClaimedJob]) -> list[Job]:
+        return [self.model.jobs[job.lease.job_id] for job in claimed]
+
+    def _start(self, claimed: Sequence[ClaimedJob], claim: Claim) -> None:
+        for given, job in zip(claimed, self._jobs(claimed), strict=True):
+            assert (given.attempts_spent, given.suspicion) == (job.spent, job.suspicion)
+            assert given.lease == self.model.start(job, claim)
+            assert given.deadline_at == job.deadline_at
+            body = given.body
+            if body is None:
+                body = self._run(self._store.read_request(given.lease))
+            assert body == job.new.body
+            self.given.append(given.lease)
+
+    @precondition(lambda self: bool(self.given))
+    @rule(some=st.lists(GIVEN, max_size=4))
+    def renew(self, some: list[Lease]) -> None:
+        held = [lease for lease in some if self.model.held(lease)]
+        renewed = self._run(self._store.renew_leases(some, LEASE_S))
+        assert renewed == {lease.job_id for lease in held}
+        for lease in held:
+            self.model.renew(self.model.jobs[lease.job_id], LEASE_S)
+
+    @precondition(lambda self: bool(self.held()))
+    @rule(lease=HELD, ended=ENDS)
+    def begin_attempt(self, lease: Lease, ended: Retry) -> None:
+        job = self.model.jobs[lease.job_id]
+        begun = self._run(self._store.begin_attempt(lease, ended, LEASE_S))
+        self.model.end_attempt(job, ended)
+        assert begun == self.model.start(job, claim_of(lease.worker_id))
+        assert begun
+        self.given.append(begun)
+
+    @precondition(lambda self: bool(self.held()))
+    @rule(lease=HELD, ended=ENDS, in_s=SECONDS)
+    def put_back(self, lease: Lease, ended: Retry, in_s: float) -> None:
+        job = self.model.jobs[lease.job_id]
+        run_at = self._clock.now() + int(in_s * SECOND)
+        assert self._run(self._store.put_back(lease, ended, run_at))
+        self.model.end_attempt(job, ended)
+        self.model.wait(job, run_at)
+
+    @precondition(lambda self: bool(self.held()))
+    @rule(lease=HELD, state=st.sampled_from(sorted(TERMINAL)), size=SIZES)
+    def finish(self, lease: Lease, state: State, size: int) -> None:
+        finish = COMPLETED._replace(state=state, body=b"y" * size)
+        assert self._run(self._store.finish_job(lease, finish))
+        self.model.finish(self.model.jobs[lease.job_id], finish)
+
+    @precondition(lambda self: len(self.given) > len(self.held()))
+    @rule(lease=GIVEN, size=SIZES, ended=ENDS)
+    def write_with_a_stale_lease(self, lease: Lease, size: int, ended: Retry) -> None:
+        if self.model.held(lease):
+            return
+        assert not self._run(self._store.finish_job(lease, COMPLETED._replace(body=b"z" * size)))
+        assert not self._run(self._store.put_back(lease, ended, 0))
+        assert not self._run(self._store.begin_attempt(lease, ended, LEASE_S))
+        assert not self._run(self._store.renew_leases([lease], LEASE_S))
+        assert not self._run(self._store.record_handle(lease, "stale"))
+        assert self._run(self._store.read_request(lease)) is None
+
+    # Upkeep
+
+    @when(lambda model: model.in_state(State.RUNNING))
+    @rule(worker_id=WORKERS, limit=LIMITS)
+    def release_worker(self, worker_id: str, limit: int) -> None:
+        n = self._run(self._store.release_worker(worker_id, limit))
+        self.model.lose(self._changed(self.model.leased_by(worker_id), n, limit))
+
+    @when(Model.run_out)
+    @rule(limit=LIMITS)
+    def recover(self, limit: int) -> None:
+        n = self._run(self._store.recover_lost_leases(limit))
+        self.model.lose(self._changed(self.model.run_out(), n, limit))
+
+    @when(Model.overdue)
+    @rule(limit=LIMITS)
+    def expire_overdue(self, limit: int) -> None:
+        n = self._run(self._store.expire_overdue(limit))
+        self.model.expire(self._changed(self.model.overdue(), n, limit))
+
+    @when(Model.expired)
+    @rule()
+    def delete_expired(self) -> None:
+        expired = self.model.expired()
+        assert self._run(self._store.delete_expired(1_000)) == len(expired)
+        self.model.delete(expired)
+
+    def _changed(self, eligible: list[Job], n: int, limit: int) -> list[Job]:
+        """Which of them a verb with a limit has taken: any, but as many as it says."""
+        changed = [job for job in eligible if self._state(job) is not job.state]
+        assert len(changed) == n == min(limit, len(eligible))
+        return changed
+
+    def _state(self, job: Job) -> State | None:
+        view = self._read(job)
+        return view.state if view else None
+
+    def _read(self, job: Job) -> Any:
+        return self._run(self._store.read_job(job.new.id, ADMIN, None))
+
+    # The world
+
+    @rule(seconds=SECONDS)
+    def time_passes(self, seconds: float) -> None:
+        self._clock.advance(seconds)
+
+    @rule()
+    def crash(self) -> None:
+        self._database.crash()
+        self._run(self._opened.aclose())
+        self._store = self._open()
+
+    @when(lambda model: model.in_state(State.RUNNING))
+    @rule()
+    def everything_restarts_and_claims_all_again(self) -> None:
+        self.crash()
+        for worker_id in ("worker-1", "worker-2"):
+            self.release_worker(worker_id, 1_000)
+        for lane in ("openai", "groq"):
+            self.claim(lane, 1_000, "worker-1")
+        self.claim_suspects((2, 4), 1_000)
+
+    # What always holds
+
+    @invariant()
+    def the_store_is_as_the_model_says(self) -> None:
+        self._run(self._compare())
+
+    async def _compare(self) -> None:
+        for job in self.model.jobs.values():
+            view = self.model.view(job)
+            assert await self._store.read_job(job.new.id, ADMIN, None) == view
+            if view is not None:
+                await self._compare_attempts(job)
+        counts = self.model.counts()
+        assert await self._store.counts() == self._database.count_jobs() == counts
+        assert await self._store.due_lanes() == self.model.due_lanes()
+        assert await self._store.suspects_due_at() == self.model.suspects_due_at()
+
+    async def _compare_attempts(self, job: Job) -> None:
+        attempts = await self._store.read_attempts(job.new.id, ADMIN)
+        assert [attempt.state for attempt in attempts] == job.attempts
+        assert [attempt.n for attempt in attempts] == list(range(1, len(attempts) + 1))
+        sending = [attempt.n for attempt in attempts if attempt.ended_at is None]
+        assert sending == ([len(attempts)] if job.state is State.RUNNING else [])
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.__name__)
+def test_any_history_of_verbs_is_the_models(backend: Callable[[Path], Database]) -> None:
+    machine = type("Machine", (StoreMachine,), {"backend": staticmethod(backend)})
+    run_state_machine_as_test(machine, settings=SETTINGS)
