@@ -160,5 +160,5 @@ async def stalled(server: HttpServer, path: str = "/") -> AsyncGenerator[socket.
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for something that happens in this loop and tells nobody."""
     async with asyncio.timeout(PATIENCE_S):
-        while not condition(): - nobody signals what it waits for
+        while not condition():  # nobody signals what it waits for
             await asyncio.sleep(0.01)
