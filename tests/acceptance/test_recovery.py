@@ -286,7 +286,8 @@ def test_a_call_is_closed_when_its_own_gateway_starts_the_job_again(tmp_path: Pa
         # As if another process had found the lease run out, and then left the job to us.
         tamper(
             tmp_path / "app",
-            "BEGIN IMMEDIATE; UPDATE job SET state = 'waiting', worker_id = NULL, lease_until = NULL, run_at = 0;"
+            "BEGIN IMMEDIATE;"
+            "UPDATE job SET state = 'waiting', worker_id = NULL, lease_until = NULL, run_at = 0;"
             "UPDATE attempt SET state = 'unknown', ended_at = 1;"
             "UPDATE job_count SET state = 'waiting' WHERE state = 'running'; COMMIT",
         )
