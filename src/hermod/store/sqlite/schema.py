@@ -13,7 +13,7 @@ from hermod.store.sql import load_migrations
 from hermod.store.sqlite.driver import Connection, open_file
 
 PACKAGE: Final = "hermod.store.sqlite"
-BUSY_TIMEOUT_MS: Final = 2_000
+BUSY_TIMEOUT_MS: Final = 3_000
 """How long a transaction waits for another process. Ours take milliseconds; a longer lock is
 answered with 503, and a drain has to fit several of these."""
 _CHECKPOINT_PAGES: Final = 4_000
