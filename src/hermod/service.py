@@ -5,6 +5,7 @@ import gc
 import logging
 import resource
 import signal
+import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -46,6 +47,9 @@ _LEAVE_S = 5.0
 """Of the drain's time, what is kept for giving jobs back and closing everything."""
 _HTTP_GRACE_S = 1.0
 _MAX_FILES = 20_000
+_SWITCH_S = 0.0005
+"""How long the event loop may keep the interpreter from the writer's thread, which asks for it
+after every statement. Python's 5 ms would be the latency of a commit."""
 
 
 class Service:
@@ -228,3 +232,4 @@ def _calm_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    sys.setswitchinterval(_SWITCH_S)

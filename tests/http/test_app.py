@@ -18,6 +18,10 @@ from tests.support.inprocess import Running, gateway
 from tests.support.raw_http import ask, serving
 
 CHAT = "/v1/async/chat/completions"
+NOT_ALLOWED = (
+    "this {} is not allowed; add the origin, as in https://gateway.example.com, "
+    "to client.allowed_origins"
+)
 HELLO: dict[str, Any] = {"model": "mock/hello", "messages": [{"role": "user", "content": "hi"}]}
 UNKNOWN = "01890000-0000-7000-8000-000000000000"
 PUBLIC = (
@@ -425,7 +429,7 @@ async def test_on_loopback_only_pages_of_this_machine_and_named_ones_may_call(
         response = await running.http.post(CHAT, json=HELLO, headers={"Origin": origin})
         assert response.status_code == status
         if status == 403:
-            text = "this origin is not allowed; add it to client.allowed_origins"
+            text = NOT_ALLOWED.format("origin")
             assert message_of(response, 403) == text
             assert "access-control-allow-origin" not in response.headers
         else:
@@ -511,5 +515,5 @@ async def test_on_loopback_a_name_that_a_stranger_can_own_is_refused(
         response = await ask(running.service._server, request.encode())
         assert response.status == status
         if status == 403:
-            text = "this host is not allowed; add it to client.allowed_origins"
+            text = NOT_ALLOWED.format("host")
             assert response.message() == text

@@ -10,6 +10,7 @@ import msgspec
 
 from hermod.calls.faults import attempt_timed_out, net_fault, not_configured, unsupported
 from hermod.calls.keys import choose_key
+from hermod.calls.redact import redacted
 from hermod.domain.clock import Clock
 from hermod.domain.deadlines import job_deadline_failure
 from hermod.domain.failure import Failure
@@ -24,6 +25,10 @@ from hermod.providers import mock, openai_shaped
 from hermod.providers.registry import MOCK, endpoint
 
 log = logging.getLogger(__name__)
+
+
+_MOCK_BYTES: Final = 1024 * 1024
+"""It reads the whole body on the event loop."""
 
 
 class CallSpec(NamedTuple):
@@ -135,7 +140,7 @@ class Caller:
             kind,
             reply.status,
             reply.content_type,
-            reply.body,
+            redacted(reply.body, _secrets(provider, key)),
             reply.retry_after,
             provider=provider.name,
             model=spec.model,
@@ -148,6 +153,9 @@ class Caller:
         """The provider inside this process: the same request and the same reply, no network."""
         if not self._settings.mock:
             return Called(not_configured())
+        if len(spec.body) > _MOCK_BYTES:
+            text = f"the mock provider takes bodies of up to {_MOCK_BYTES} bytes"
+            return Called(Fault(Failure(text, status_code=413), sent=False))
         started_s = self._clock.monotonic()
         reply = mock.reply(
             kind.request_type,
@@ -183,6 +191,13 @@ class Caller:
             asked = _read_options(spec.options).passthrough
             forward = forward if asked is None else asked or forward
         return openai_shaped.build_body(kind, spec.body, spec.model, forward_unknown=forward)
+
+
+def _secrets(provider: ProviderSettings, key: KeySettings | None) -> list[str]:
+    found = [value.reveal() for _, value in provider.extra_headers]
+    if key is not None:
+        found.append(key.value.reveal())
+    return found
 
 
 def _headers(provider: ProviderSettings, key: KeySettings | None, spec: CallSpec) -> Headers:

@@ -23,8 +23,21 @@ from hermod.domain.provider import (
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110, 5.6.2."""
-_FRAMING: Final = frozenset({"connection", "content-length", "transfer-encoding"})
-"""Headers that say where a message ends: only the one who sends it can know."""
+_FRAMING: Final = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Headers of the connection, which only the one who sends can know (hermod.net.target)."""
 _KEY_CONFIGS_LATER: Final = (
     "azure_key_config", "bedrock_key_config", "bedrock_mantle_key_config", "openai_key_config",
     "replicate_key_config", "vertex_key_config",

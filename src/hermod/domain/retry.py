@@ -1,12 +1,15 @@
 """What to do after a call that failed: a decision without I/O (product.md M2; design.md 8, 13)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hermod.domain.outcome import Fault, Retryable
 
 RETRY_AFTER_CAP_S: Final = 300.0
 """However long an upstream asks us to stay away, we look again after this."""
+
+PATIENCE_S: Final = 60.0
+"""Where the waits that cost no try stop growing."""
 
 STAY_S: Final = 5.0
 """A wait of up to this keeps its slot; a longer one gives it back."""
@@ -73,7 +76,9 @@ def decide(
     free = fault.retryable is Retryable.RATE_LIMITED and asked_s is not None
     if not free and spent >= policy.max_retries:
         return GiveUp()
-    delay_s = backoff_s(policy, waits if free else spent, chance)
+    # A 429 that asks us to come back at once, again and again, must not be obeyed for ever.
+    patient = replace(policy, backoff_max_s=max(policy.backoff_max_s, PATIENCE_S))
+    delay_s = backoff_s(patient, waits, chance) if free else backoff_s(policy, spent, chance)
     if asked_s is not None:
         delay_s = max(delay_s, min(asked_s, RETRY_AFTER_CAP_S))
     if delay_s >= remaining_s:

@@ -21,7 +21,10 @@ _OWNED_BY_NOBODY: Final = re.compile(
 )
 """Names without a dot, reserved ones (RFC 6761, ICANN's `.internal`), and addresses."""
 _PREFLIGHT_S: Final = b"600"
-_REFUSED: Final = "this {} is not allowed; add it to client.allowed_origins"
+_REFUSED: Final = (
+    "this {} is not allowed; add the origin, as in https://gateway.example.com, "
+    "to client.allowed_origins"
+)
 
 HEADERS: Final = (
     ("x-content-type-options", "nosniff"),

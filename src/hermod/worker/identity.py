@@ -9,6 +9,7 @@ its lock, and loses its leases by time alone.
 import fcntl
 import logging
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Final
 log = logging.getLogger(__name__)
 
 _SUFFIX: Final = ".lock"
+_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
 class Identity:
@@ -24,7 +26,8 @@ class Identity:
 
     def __init__(self, folder: Path) -> None:
         """Take a new id in the folder, which all workers of one database share. Raises OSError."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         self._folder = folder
         while True:
             self.worker_id = uuid.uuid4().hex
@@ -40,7 +43,7 @@ class Identity:
     def dead(self) -> Iterator["DeadWorker"]:
         """Every worker of the folder that is dead, each locked while it is looked at."""
         for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
-            if path.stem == self.worker_id:
+            if path.stem == self.worker_id or not _ID.fullmatch(path.stem):
                 continue
             try:
                 descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)

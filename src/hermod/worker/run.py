@@ -145,8 +145,12 @@ class Runner:
             await self._carry(run, body)
             return
         run.enter(Phase.QUEUEING)
+        arrived_at = self._clock.now()
         async with self._gates[run.job.lane].hold(run.job.size):
             run.phase = Phase.WRITING
+            # The deadline is for the work, not for the wait until there is room to begin it.
+            waited = max(self._clock.now() - arrived_at, 0)
+            run.job = run.job._replace(deadline_at=run.job.deadline_at + waited)
             body = await self._while_leased(run, self._store.read_request, run.lease)
             if body is not None:
                 await self._carry(run, body)
