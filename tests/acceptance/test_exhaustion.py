@@ -33,6 +33,10 @@ def brisk() -> Generator[MockUpstream]:
         yield found
 
 
+DEAD = f"{0:032x}.lock"
+"""The lock file of a worker that nobody holds."""
+
+
 def answered(upstream: MockUpstream) -> int:
     """How many calls the upstream has answered."""
     calls = httpx.get(f"{upstream.url}/stats", trust_env=False).json()["calls"]
@@ -105,17 +109,17 @@ def test_a_gateway_without_descriptors_serves_its_clients_and_recovers(tmp_path:
         brief = {"x-bf-async-job-result-ttl": "1"}
         job_id = http.post(PATH, json=chat("hi", "mock/echo"), headers=brief).json()["id"]
         # Another worker's lock file, which every upkeep tries to open.
-        (tmp_path / "workers" / "dead.lock").touch()
-        wait_until(lambda: not (tmp_path / "workers" / "dead.lock").exists())
+        (tmp_path / "workers" / DEAD).touch()
+        wait_until(lambda: not (tmp_path / "workers" / DEAD).exists())
         open_files = len(os.listdir(f"/proc/{gateway.process.pid}/fd"))
         with limited(gateway, resource.RLIMIT_NOFILE, open_files):
-            (tmp_path / "workers" / "dead.lock").touch()
+            (tmp_path / "workers" / DEAD).touch()
             for _ in range(20):
                 newcomer = crowd.enter_context(socket.socket())
                 newcomer.connect(("127.0.0.1", gateway.port))
             assert wait_done(http, submit(http, chat("hi", "mock/echo")))["status"] == "completed"
             wait_until(lambda: "upkeep" in gateway.output)
-        wait_until(lambda: not (tmp_path / "workers" / "dead.lock").exists())
+        wait_until(lambda: not (tmp_path / "workers" / DEAD).exists())
         wait_until(lambda: rows(tmp_path, "SELECT count(*) FROM job")[0][0] == 1)
         assert http.get(f"{PATH}/{job_id}").status_code == 404
         with client(gateway) as newcomer_http:

@@ -27,7 +27,7 @@ from hermod.providers.registry import MOCK, endpoint
 log = logging.getLogger(__name__)
 
 
-_MOCK_BYTES: Final = 1024 * 1024
+_MOCK_BYTES: Final = 16 * 1024 * 1024
 """It reads the whole body on the event loop."""
 
 
