@@ -15,6 +15,7 @@ class _OneLine(logging.Formatter):
         return super().formatMessage(record).translate(_ESCAPES)
 
     def formatException(self, ei: object) -> str:
+        # The base class's type for `ei` is private to the type stubs.
         return super().formatException(ei).translate(_ESCAPES_BUT_LINES)  # type: ignore[arg-type]
 
 

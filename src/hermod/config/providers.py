@@ -11,6 +11,7 @@ from hermod.config.addresses import address_fault, header_value_fault, host_addr
 from hermod.config.custom import read_custom
 from hermod.config.section import Section, did_you_mean
 from hermod.config.settings import HermodSettings
+from hermod.domain.headers import CONNECTION_HEADERS
 from hermod.domain.provider import (
     CustomSettings,
     KeySettings,
@@ -23,21 +24,6 @@ from hermod.domain.provider import (
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110, 5.6.2."""
-_FRAMING: Final = frozenset(
-    {
-        "accept-encoding",
-        "connection",
-        "content-length",
-        "expect",
-        "host",
-        "keep-alive",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-"""Headers of the connection, which only the one who sends can know (hermod.net.target)."""
 _KEY_CONFIGS_LATER: Final = (
     "azure_key_config", "bedrock_key_config", "bedrock_mantle_key_config", "openai_key_config",
     "replicate_key_config", "vertex_key_config",
@@ -237,7 +223,7 @@ def _extra_headers(section: Section) -> tuple[tuple[str, Secret], ...]:
         value = section.secret(name)
         if not _HEADER_NAME.fullmatch(name):
             section.problem("is not a header name", name)
-        elif name.lower() in _FRAMING:
+        elif name.lower() in CONNECTION_HEADERS:
             section.problem("cannot be set: it belongs to the connection", name)
         elif fault := header_value_fault(value.reveal()):
             section.problem(fault, name)

@@ -5,25 +5,10 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+from hermod.domain.headers import CONNECTION_HEADERS
 from hermod.net.messages import NetError, Reason, Request
 
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
-_OURS: Final = frozenset(
-    {
-        "accept-encoding",
-        "connection",
-        "content-length",
-        "expect",
-        "host",
-        "keep-alive",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-"""Headers that frame the message or the connection: a second opinion on them is how requests
-are smuggled."""
 _URL: Final = re.compile(r"https?://[!-\[\]-~]+", re.IGNORECASE)
 """Printable ASCII without space and backslash: urlsplit would silently drop tabs and newlines."""
 _HOST: Final = re.compile(
@@ -94,7 +79,7 @@ def _is_ours_to_send(name: str) -> bool:
     """Whether a caller may set this header. Raises NetError(INVALID) unless it is a token."""
     if _TOKEN.fullmatch(name) is None:
         raise _invalid(f"header name {name[:40]!a} is not a token")
-    return name.lower() not in _OURS
+    return name.lower() not in CONNECTION_HEADERS
 
 
 def head_of(request: Request, target: Target, user_agent: str) -> bytes:
