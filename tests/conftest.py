@@ -1,14 +1,17 @@
-"""How the tests run: coroutine tests on uvloop, a time limit for each, a word on the stores."""
+"""How the tests run: coroutine tests on uvloop, a time limit for each, and on which stores."""
 
 import asyncio
 import inspect
 import signal
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from types import FrameType
 
 import apsw
 import pytest
 import uvloop
+
+from tests.support.postgres import Cluster
+from tests.support.postgres_wheel import NoPostgres, folder_in_memory, server_version
 
 TIME_LIMIT_S = 120
 """Of one test. Far above what most need: it turns a hang into a failure that says where."""
@@ -18,8 +21,37 @@ CANCEL_GRACE_S = 10
 
 
 def pytest_report_header() -> str:
-    """Which stores the contract suite runs on."""
-    return f"stores: sqlite {apsw.sqlite_lib_version()}"
+    """Which stores the contract suite runs on. Without PostgreSQL its tests are errors."""
+    try:
+        postgres = server_version()
+    except NoPostgres as error:
+        postgres = f"MISSING: {error}"
+    return f"stores: sqlite {apsw.sqlite_lib_version()}, postgresql {postgres}"
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The PostgreSQL that all tests share; who wants to stop or freeze one starts their own.
+
+    It may lose everything in a power cut, which makes it fast. Nothing is vacuumed or analyzed
+    behind a test's back.
+    """
+    settings = {
+        "fsync": "off",
+        "full_page_writes": "off",
+        "autovacuum": "off",
+        "max_connections": 300,
+        "shared_buffers": "64MB",
+        "max_wal_size": "128MB",
+    }
+    with Cluster(settings, folder_in_memory()) as started:
+        yield started
+
+
+@pytest.fixture
+def start_cluster(request: pytest.FixtureRequest) -> Callable[[], Cluster]:
+    """The shared cluster, for those who may not need it."""
+    return lambda: request.getfixturevalue("cluster")
 
 
 @pytest.hookimpl(tryfirst=True)

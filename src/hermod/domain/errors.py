@@ -4,6 +4,7 @@ HermodError
 ├── Refused            the caller's request, with the Failure to show
 ├── StoreError
 │   ├── StoreFull          the disk is full; nothing was written
+│   ├── StoreMisconfigured wrong password, no such database, a schema too new: waiting heals nothing
 │   └── StoreUnavailable   busy, closed, read-only or away; nothing is known to be written
 └── ConfigError        the configuration, with every problem found
 """
@@ -37,6 +38,10 @@ class StoreError(HermodError):
 
 class StoreFull(StoreError):
     """The disk is full; nothing was written."""
+
+
+class StoreMisconfigured(StoreError):
+    """The store cannot be used as it is set up; the message says what a person has to change."""
 
 
 class StoreUnavailable(StoreError):

@@ -9,6 +9,7 @@ few others, then alone; the one that still takes its worker down is poison
 from typing import Final
 
 from hermod.domain.failure import Failure
+from hermod.domain.job import OnUnknown
 
 POISON_AT: Final = 4
 """Leases lost in a row: one in an ordinary slot, three after that."""
@@ -20,6 +21,16 @@ ALONE_FROM: Final = 3
 """From this many it runs with no other suspect beside it."""
 
 SHARED_SUSPECT_SLOTS: Final = 32
+
+
+def failure_after_loss(suspicion: int, on_unknown: OnUnknown) -> Failure | None:
+    """What a lost lease ends its job with; None when the job is to run again.
+
+    `suspicion` counts the losses in a row before this one.
+    """
+    if on_unknown is OnUnknown.FAIL:
+        return unknown_outcome_failure()
+    return poison_failure() if suspicion + 1 >= POISON_AT else None
 
 
 def poison_failure() -> Failure:

@@ -8,6 +8,7 @@ lease is no longer the current one (the fencing token in the `WHERE`).
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from hermod.domain.clock import Clock
 from hermod.domain.job import (
     AttemptView,
     Claim,
@@ -30,8 +31,22 @@ class Store(Protocol):
         """The engine and its version, for people."""
         ...
 
+    @property
+    def clock(self) -> Clock:
+        """What all instants are measured by, so that everybody on this store agrees on them."""
+        ...
+
+    @property
+    def storage_full(self) -> bool:
+        """Whether the last write failed because the disk is full (reliability.md F22)."""
+        ...
+
     async def open(self) -> None:
-        """Create or migrate the schema and start. Raises StoreUnavailable with the remedy."""
+        """Create or migrate the schema and start; may be called again after it failed.
+
+        Raises StoreUnavailable when the store is not there, StoreMisconfigured when waiting for it
+        is of no use; both with the remedy.
+        """
         ...
 
     async def close(self) -> None:

@@ -1,5 +1,7 @@
 """Submitting a job."""
 
+import asyncio
+
 from hermod.domain.job import AttemptState, AttemptView, JobView, Lease, State
 from tests.store.backends import SECOND, Database
 from tests.store.jobs import (
@@ -130,8 +132,23 @@ async def test_a_claimed_job_is_what_was_submitted(database: Database) -> None:
 
 async def test_text_that_no_encoding_minds_is_kept_as_it_is(database: Database) -> None:
     async with database.open() as store:
-        model = "gpt\x00-é-模型-😀-'; DROP TABLE job; --"
+        model = "gpt-é-模型-😀-'; DROP TABLE job; --"
         await queued_job(store, database, model=model, lane=model, request_id=model)
         (claimed,) = await store.claim_jobs(model, 10, CLAIM)
         assert claimed.model == model
         assert (await read(store, claimed.lease.job_id)).request_id == model
+
+
+async def test_a_nul_is_kept_or_spoils_only_its_own_submit(database: Database) -> None:
+    # No request can bring one (kinds/kind.py), and PostgreSQL has no place for it.
+    async with database.open() as store:
+        model = "gpt\x00-4o"
+        good = new_job(database)
+        answer, _ = await asyncio.gather(
+            store.submit_job(new_job(database, model=model)),
+            store.submit_job(good),
+            return_exceptions=True,
+        )
+        claimed = await store.claim_jobs(LANE, 10, CLAIM)
+        models = [job.model for job in claimed]
+        assert models == ([good.model] if answer else [model, good.model])

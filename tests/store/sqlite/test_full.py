@@ -82,6 +82,20 @@ async def test_submits_go_on_once_there_is_room_again(sqlite: SqliteDatabase) ->
         assert (await read(store, job_id)).state is State.QUEUED
 
 
+async def test_the_store_says_that_the_disk_is_full_until_something_was_written(
+    sqlite: SqliteDatabase,
+) -> None:
+    async with sqlite.open() as store:
+        assert not store.storage_full
+        with room_for(store, 50):
+            await fill(store, sqlite)
+            assert store.storage_full
+            assert await store.recover_lost_leases(10) == 0  # has nothing to write
+            assert store.storage_full
+        await queued_job(store, sqlite, body=FILLING)
+        assert not store.storage_full
+
+
 async def test_a_finish_that_does_not_fit_changes_nothing_and_can_be_tried_again(
     sqlite: SqliteDatabase,
 ) -> None:

@@ -8,10 +8,10 @@ import pytest
 
 from hermod.domain.ids import uuid7
 from hermod.domain.job import Claim, Lease, State
+from hermod.store.payloads import id_bytes
 from hermod.store.sql import load_queries
 from hermod.store.sqlite import SqliteStore, verbs
 from hermod.store.sqlite.driver import Connection
-from hermod.store.sqlite.payloads import id_bytes
 from hermod.store.sqlite.schema import PACKAGE, connect, migrate
 from hermod.store.sqlite.transaction import Transaction
 from tests.store.backends import SECOND, SqliteDatabase
@@ -100,7 +100,7 @@ def submit_backlog(store: SqliteStore, sqlite: SqliteDatabase, n: int) -> None:
     connection = connection_of(store)
     connection.execute("BEGIN IMMEDIATE")
     tx = Transaction(connection, QUERIES, sqlite.clock.now(), sqlite.clock.lease)
-    verbs.submit(tx, [verbs.Submit(template, raw_id, None) for raw_id in raw_ids])
+    verbs.submit_job(tx, [verbs.Submit(template, raw_id, None) for raw_id in raw_ids])
     tx.flush_counts()
     connection.execute("COMMIT")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hermod.domain.errors import StoreUnavailable
+from hermod.domain.errors import StoreMisconfigured, StoreUnavailable
 from hermod.domain.job import TERMINAL, AttemptState, Mode, OnUnknown, State
-from hermod.store.sql import load_migrations, load_queries
+from hermod.store.sql import READABLE_FROM, load_migrations, load_queries
 from hermod.store.sqlite.schema import PACKAGE, boot_id, connect, migrate
 from tests.store.backends import SqliteDatabase, wal_of
 from tests.store.jobs import (
@@ -76,19 +76,56 @@ async def test_a_migration_that_fails_leaves_the_schema_as_it_was(sqlite: Sqlite
     assert schema_of(sqlite) == before
 
 
-async def test_the_database_of_a_newer_release_is_refused_and_left_alone(
+def as_of_a_newer_release(sqlite: SqliteDatabase, version: int, readable_from: int) -> None:
+    """As if a later release had migrated it."""
+    connection = sqlite.connect()
+    connection.pragma("user_version", version)
+    values = (str(readable_from), READABLE_FROM)
+    connection.execute("UPDATE meta SET value = ? WHERE name = ?", values)
+    connection.close()
+
+
+async def test_a_database_that_only_newer_releases_can_read_is_refused_and_left_alone(
     sqlite: SqliteDatabase,
 ) -> None:
     async with sqlite.open() as store:
         await queued_job(store, sqlite)
-    connection = sqlite.connect()
-    connection.pragma("user_version", 999)
-    connection.close()
+    newest = load_migrations(PACKAGE)[-1].number
+    as_of_a_newer_release(sqlite, version=999, readable_from=newest + 1)
     before = sqlite.dump()
-    with pytest.raises(StoreUnavailable, match=r"schema 999.*newer Hermod"):
+    with pytest.raises(StoreMisconfigured, match=r"schema 999.*newer Hermod"):
         async with sqlite.open():
             pass
     assert sqlite.dump() == before
+
+
+async def test_a_newer_database_that_this_release_can_read_is_served_and_stays_newer(
+    sqlite: SqliteDatabase,
+) -> None:
+    async with sqlite.open() as store:
+        job_id = await queued_job(store, sqlite)
+    newest = load_migrations(PACKAGE)[-1].number
+    as_of_a_newer_release(sqlite, version=999, readable_from=newest)
+    before = sqlite.dump(), schema_of(sqlite)
+    async with sqlite.open() as store:
+        assert (sqlite.dump(), schema_of(sqlite)) == before
+        (claimed,) = await store.claim_jobs(LANE, 9, CLAIM)
+        assert claimed.lease.job_id == job_id
+    connection = sqlite.connect()
+    assert connection.pragma("user_version") == 999
+    connection.close()
+
+
+async def test_a_database_from_before_it_said_who_can_read_it_is_told(
+    sqlite: SqliteDatabase,
+) -> None:
+    async with sqlite.open():
+        before = sqlite.dump()
+    connection = sqlite.connect()
+    connection.execute("DELETE FROM meta WHERE name = ?", (READABLE_FROM,))
+    connection.close()
+    async with sqlite.open():
+        assert sqlite.dump() == before
 
 
 async def test_the_states_of_the_schema_are_those_of_the_domain(sqlite: SqliteDatabase) -> None:

@@ -32,6 +32,8 @@ class Connection(Protocol):
 
     def pragma(self, name: str, value: str | int | None = None, /) -> Any: ...
 
+    def total_changes(self) -> int: ...
+
     def set_busy_timeout(self, milliseconds: int, /) -> None: ...
 
     def config(self, op: int, value: int, /) -> int: ...
@@ -42,3 +44,8 @@ class Connection(Protocol):
 def open_file(path: Path) -> Connection:
     """A connection with nothing set yet. Raises apsw.Error."""
     return apsw.Connection(str(path))
+
+
+def open_to_read(path: Path) -> Connection:
+    """A connection that cannot write, to a database that others may use. Raises apsw.Error."""
+    return apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)

@@ -8,8 +8,8 @@ from typing import Final
 
 import apsw
 
-from hermod.domain.errors import StoreUnavailable
-from hermod.store.sql import load_migrations
+from hermod.domain.failpoint import failpoint
+from hermod.store.sql import READABLE_FROM, load_migrations, load_queries, plan_upgrade
 from hermod.store.sqlite.driver import Connection, open_file
 
 PACKAGE: Final = "hermod.store.sqlite"
@@ -65,27 +65,36 @@ def _use_wal(connection: Connection) -> None:
 def migrate(connection: Connection) -> None:
     """Bring the schema up to date, in one transaction.
 
-    Raises StoreUnavailable when the database was made by a newer release.
+    Raises StoreMisconfigured when a newer release has changed it so that this one cannot run on it.
     """
     migrations = load_migrations(PACKAGE)
-    newest = migrations[-1].number
+    failpoint("migration.before")
     connection.execute("BEGIN IMMEDIATE")
     try:
         version: int = connection.pragma("user_version")
-        if version > newest:
-            raise StoreUnavailable(
-                f"the database has schema {version}, this release knows {newest}: "
-                "it was written by a newer Hermod. Run that release, or use another app dir."
-            )
-        for migration in migrations:
-            if migration.number > version:
-                connection.execute(migration.sql)
-                connection.pragma("user_version", migration.number)
+        said = _readable_from(connection, version)
+        upgrade = plan_upgrade(version, said, migrations)
+        for migration in upgrade.missing:
+            connection.execute(migration.sql)
+            connection.pragma("user_version", migration.number)
+        if upgrade.readable_from != said:
+            sql = load_queries(PACKAGE)["set_meta"]
+            connection.execute(sql, (READABLE_FROM, str(upgrade.readable_from)))
+        failpoint("migration.before_commit")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    failpoint("migration.after")
+
+
+def _readable_from(connection: Connection, version: int) -> int | None:
+    """What the database says of who can run on it. Release 0.1.0 said nothing."""
+    if version == 0:  # there is no table yet
+        return None
+    rows = connection.execute(load_queries(PACKAGE)["get_meta"], (READABLE_FROM,)).fetchall()
+    return int(rows[0][0]) if rows else None
 
 
 def boot_id() -> str:

@@ -12,6 +12,7 @@ import apsw
 
 from hermod.domain.clock import Clock
 from hermod.domain.errors import StoreError, StoreFull, StoreUnavailable
+from hermod.domain.failpoint import failpoint
 from hermod.domain.ids import uuid7
 from hermod.domain.job import (
     TERMINAL,
@@ -27,11 +28,8 @@ from hermod.domain.job import (
     Retry,
     State,
 )
-from hermod.store.damage import request_lost_failure, result_lost_failure
-from hermod.store.sql import load_queries
-from hermod.store.sqlite import verbs
-from hermod.store.sqlite.driver import Connection, Row
-from hermod.store.sqlite.payloads import (
+from hermod.store.damage import request_lost_finish, result_lost_failure
+from hermod.store.payloads import (
     CHUNK_BYTES,
     INLINE_BYTES,
     REQUEST_PART,
@@ -40,9 +38,13 @@ from hermod.store.sqlite.payloads import (
     chunks,
     id_bytes,
 )
+from hermod.store.sql import load_queries
+from hermod.store.sqlite import verbs
+from hermod.store.sqlite.driver import Connection, Row
 from hermod.store.sqlite.reader import Reader
 from hermod.store.sqlite.schema import PACKAGE, boot_id, connect, migrate
 from hermod.store.sqlite.transaction import Transaction
+from hermod.store.sqlite.watch import Watch
 from hermod.store.sqlite.writer import Call, Result, Verb, Writer
 
 log = logging.getLogger(__name__)
@@ -65,9 +67,12 @@ class SqliteStore:
         clock: Clock,
         *,
         synchronous: str = "FULL",
+        watch_s: float | None = None,
         boot_now: Callable[[], int] = boot_clock,
         this_boot: str | None = None,
     ) -> None:
+        """`watch_s`: how often to look for commits of other processes, so that callers of `on_work`
+        hear of those, too; None for never."""
         self._path = path
         self._clock = clock
         self._synchronous = synchronous
@@ -77,10 +82,20 @@ class SqliteStore:
         self._callbacks: list[Callable[[str], None]] = []
         self._writer: Writer | None = None
         self._reader: Reader | None = None
+        self._watch_s = watch_s
+        self._watch: Watch | None = None
 
     @property
     def name(self) -> str:
         return f"sqlite {apsw.sqlite_lib_version()}"
+
+    @property
+    def clock(self) -> Clock:
+        return self._clock
+
+    @property
+    def storage_full(self) -> bool:
+        return self._writer is not None and self._writer.storage_full
 
     async def open(self) -> None:
         try:
@@ -93,6 +108,8 @@ class SqliteStore:
         connection, reader, beside = opened
         self._reader = Reader(reader, beside, self._sql)
         self._writer = Writer(connection, self._transaction, self._wake)
+        if self._watch_s is not None:
+            self._watch = Watch(reader, self._watch_s, self._lanes_with_work, self._wake)
 
     def _prepare(self) -> tuple[Connection, Connection, Connection]:
         """The connections: the writer's, the loop's, and that of reads beside the loop."""
@@ -118,6 +135,8 @@ class SqliteStore:
 
     async def close(self) -> None:
         writer, self._writer = self._writer, None
+        if self._watch is not None:
+            self._watch.stop()
         if writer is not None:
             await writer.close()
         reader, self._reader = self._reader, None
@@ -129,11 +148,15 @@ class SqliteStore:
     def on_work(self, callback: Callable[[str], None]) -> None:
         self._callbacks.append(callback)
 
-    def _wake(self, lanes: set[str]) -> None:
+    def _wake(self, lanes: Iterable[str]) -> None:
         loop = asyncio.get_running_loop()
-        for callback in self._callbacks:
-            for lane in lanes:
+        for lane in lanes:
+            for callback in self._callbacks:
                 loop.call_soon(callback, lane)
+
+    def _lanes_with_work(self) -> list[str]:
+        now = self._clock.now()
+        return [lane for lane, run_at in self._due().items() if run_at <= now]
 
     def _transaction(self, connection: Connection) -> Transaction:
         return Transaction(connection, self._sql, self._clock.now(), self._boot_now())
@@ -181,10 +204,10 @@ class SqliteStore:
         call = verbs.Submit(job, raw_id, claim)
         size = len(job.body)
         if size <= INLINE_BYTES:
-            return await self._write(verbs.submit, call)
+            return await self._write(verbs.submit_job, call)
         try:
             await self._write_chunks(raw_id, REQUEST_PART, job.body)
-            return await self._write(verbs.submit, call)
+            return await self._write(verbs.submit_job, call)
         except StoreFull:
             await self._give_room_back(raw_id, REQUEST_PART, size)
             raise
@@ -193,6 +216,7 @@ class SqliteStore:
         raw_id = _known_id(job_id)
         if raw_id is None:
             return None
+        failpoint("read_job.before")
         row = self._visible(raw_id, principal, kind)
         if row is None:
             return None
@@ -201,6 +225,7 @@ class SqliteStore:
             body = await self._read_chunks(raw_id, part, size)
             if body is None and self._visible(raw_id, principal, kind) is None:
                 return None  # deleted between the two reads
+        failpoint("read_job.after")
         view = _view(job_id, row, body)
         if view.state in TERMINAL and body is None:
             log.error("job %s: its result is damaged", job_id)
@@ -218,15 +243,15 @@ class SqliteStore:
         if raw_id is None:
             return ()
         values = {"id": raw_id, **principal._asdict(), "now": self._clock.now()}
-        return tuple(
-            AttemptView(row[0], AttemptState(row[1]), *row[2:])
-            for row in self._reads.rows("read_attempts", values)
-        )
+        failpoint("read_attempts.before")
+        rows = self._reads.rows("read_attempts", values)
+        failpoint("read_attempts.after")
+        return tuple(AttemptView(row[0], AttemptState(row[1]), *row[2:]) for row in rows)
 
     # Workers
 
     async def claim_jobs(self, lane: str, limit: int, claim: Claim) -> list[ClaimedJob]:
-        return await self._write(verbs.claim_lane, verbs.ClaimLane(lane, limit, claim))
+        return await self._write(verbs.claim_jobs, verbs.ClaimLane(lane, limit, claim))
 
     async def claim_suspects(
         self, min_suspicion: int, max_suspicion: int, limit: int, claim: Claim
@@ -236,19 +261,21 @@ class SqliteStore:
 
     async def read_request(self, lease: Lease) -> bytes | None:
         fence = verbs.fence(lease)
+        failpoint("read_request.before")
         rows = self._reads.rows("read_request", fence)
         if not rows:
             return None
         size, body = rows[0]
         if body is None and size is not None:
             body = await self._read_chunks(fence[0], REQUEST_PART, size)
+        failpoint("read_request.after")
         if body is None:
             log.error("job %s: its request is damaged", lease.job_id)
-            await self.finish_job(lease, _request_lost())
+            await self.finish_job(lease, request_lost_finish())
         return body
 
     async def renew_leases(self, leases: Sequence[Lease], lease_s: float) -> frozenset[str]:
-        return await self._write(verbs.renew, verbs.Renew(tuple(leases), lease_s))
+        return await self._write(verbs.renew_leases, verbs.Renew(tuple(leases), lease_s))
 
     async def begin_attempt(self, lease: Lease, ended: Retry, lease_s: float) -> Lease | None:
         return await self._write(verbs.begin_attempt, verbs.NextAttempt(lease, ended, lease_s))
@@ -278,7 +305,7 @@ class SqliteStore:
         return await self._write(verbs.release_worker, (worker_id, limit))
 
     async def recover_lost_leases(self, limit: int) -> int:
-        return await self._write(verbs.recover, limit)
+        return await self._write(verbs.recover_lost_leases, limit)
 
     async def expire_overdue(self, limit: int) -> int:
         return await self._write(verbs.expire_overdue, limit)
@@ -290,11 +317,20 @@ class SqliteStore:
 
     async def delete_orphans(self, older_than_at: int, limit: int) -> int:
         values = (id_bytes(uuid7(older_than_at)), limit)
+        failpoint("delete_orphans.before")
         keys = await self._reads.beside("orphans", values, _keys)
+        failpoint("delete_orphans.before_commit")  # of the first of many
         await self._drop_chunks(keys)
+        failpoint("delete_orphans.after_commit")
         return len(keys)
 
     async def due_lanes(self) -> Mapping[str, int]:
+        failpoint("due_lanes.before")
+        due = self._due()
+        failpoint("due_lanes.after")
+        return due
+
+    def _due(self) -> dict[str, int]:
         due: dict[str, int] = {}
         for (lane,) in self._reads.rows("waiting_lanes"):
             ((run_at,),) = self._reads.rows("waiting_due_at", (lane,))
@@ -304,14 +340,16 @@ class SqliteStore:
         return due
 
     async def suspects_due_at(self) -> int | None:
+        failpoint("suspects_due_at.before")
         ((run_at,),) = self._reads.rows("suspects_due_at")
+        failpoint("suspects_due_at.after")
         return run_at
 
     async def counts(self) -> Mapping[tuple[str, str, State], int]:
-        return {
-            (tenant_id, lane, State(state)): n
-            for tenant_id, lane, state, n in self._reads.rows("counts")
-        }
+        failpoint("counts.before")
+        rows = self._reads.rows("counts")
+        failpoint("counts.after")
+        return {(tenant_id, lane, State(state)): n for tenant_id, lane, state, n in rows}
 
 
 def _known_id(job_id: str) -> bytes | None:
@@ -344,14 +382,3 @@ def _joined(rows: list[Row]) -> bytes:
 
 def _keys(rows: list[Row]) -> list[ChunkKey]:
     return [ChunkKey(*row) for row in rows]
-
-
-def _request_lost() -> Finish:
-    failure = request_lost_failure()
-    return Finish(
-        state=State.FAILED,
-        status_code=500,
-        body=failure.to_json(),
-        attempt_state=AttemptState.UNSENT,
-        error_type=failure.error_type,
-    )

@@ -21,9 +21,9 @@ from hermod.domain.job import (
     Retry,
     State,
 )
-from hermod.domain.suspicion import POISON_AT, poison_failure, unknown_outcome_failure
+from hermod.domain.suspicion import failure_after_loss
+from hermod.store.payloads import INLINE_BYTES, Chunk, ChunkKey, id_bytes, id_text
 from hermod.store.sqlite.driver import Row
-from hermod.store.sqlite.payloads import INLINE_BYTES, Chunk, ChunkKey, id_bytes, id_text
 from hermod.store.sqlite.transaction import Transaction
 
 _SECOND: Final = 1_000_000
@@ -75,7 +75,7 @@ class Handle(NamedTuple):
     handle: str
 
 
-def submit(tx: Transaction, calls: Sequence[Submit]) -> list[Lease | None]:
+def submit_job(tx: Transaction, calls: Sequence[Submit]) -> list[Lease | None]:
     seq: int = tx.rows("next_seq")[0][0]
     jobs: list[Row] = []
     requests: list[Row] = []
@@ -140,7 +140,7 @@ def drop_chunk(tx: Transaction, calls: Sequence[ChunkKey]) -> list[None]:
     return [None] * len(calls)
 
 
-def claim_lane(tx: Transaction, calls: Sequence[ClaimLane]) -> list[list[ClaimedJob]]:
+def claim_jobs(tx: Transaction, calls: Sequence[ClaimLane]) -> list[list[ClaimedJob]]:
     results: list[list[ClaimedJob]] = []
     for lane, limit, claim in calls:
         values = {"lane": lane, "limit": max(limit, 0), "now": tx.now, **_lease_values(tx, claim)}
@@ -199,7 +199,7 @@ def _claimed(tx: Transaction, rows: list[Row], was: State, claim: Claim) -> list
     return jobs
 
 
-def renew(tx: Transaction, calls: Sequence[Renew]) -> list[frozenset[str]]:
+def renew_leases(tx: Transaction, calls: Sequence[Renew]) -> list[frozenset[str]]:
     results: list[frozenset[str]] = []
     for leases, lease_s in calls:
         until = tx.boot_now + int(lease_s * _SECOND)
@@ -294,7 +294,7 @@ def release_worker(tx: Transaction, calls: Sequence[tuple[str, int]]) -> list[in
     return [_lose(tx, tx.rows("leases_of_worker", call), "worker_died") for call in calls]
 
 
-def recover(tx: Transaction, calls: Sequence[int]) -> list[int]:
+def recover_lost_leases(tx: Transaction, calls: Sequence[int]) -> list[int]:
     return [
         _lose(tx, tx.rows("leases_run_out", (tx.boot_now, limit)), "lease_lost") for limit in calls
     ]
@@ -305,11 +305,7 @@ def _lose(tx: Transaction, rows: Sequence[Row], why: str) -> int:
     ended = Retry(AttemptState.UNKNOWN, spent=False, error_type=why)
     for seq, attempt, tenant_id, lane, kind, model, suspicion, on_unknown in rows:
         _end_attempt(tx, seq, attempt, ended)
-        failure: Failure | None = None
-        if on_unknown == OnUnknown.FAIL:
-            failure = unknown_outcome_failure()
-        elif suspicion + 1 >= POISON_AT:
-            failure = poison_failure()
+        failure = failure_after_loss(suspicion, OnUnknown(on_unknown))
         if failure is None:
             tx.run("lose_lease", (tx.now, seq))
             tx.moved(tenant_id, lane, State.RUNNING, State.WAITING)

@@ -8,13 +8,14 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeVar
 
 import apsw
 
 from hermod.domain.errors import HermodError, StoreUnavailable
+from hermod.domain.failpoint import failpoint
 from hermod.store.sqlite.driver import Connection
 from hermod.store.sqlite.errors import HITS_EVERYBODY, translate
 from hermod.store.sqlite.transaction import Transaction
@@ -55,6 +56,8 @@ class Writer:
         woken: Callable[[set[str]], None],
     ) -> None:
         self.connection = connection
+        self.storage_full = False
+        """Whether the last transaction that had something to write found no room."""
         self._new_transaction = new_transaction
         self._woken = woken
         self._loop = asyncio.get_running_loop()
@@ -140,9 +143,11 @@ class Writer:
     def _commit(self, batch: list[_Asked]) -> _Done:
         try:
             return self._transact(batch)
-        except HITS_EVERYBODY as error:
+        except (*HITS_EVERYBODY, StoreUnavailable) as error:
             return _Done([translate(error) for _ in batch], set(), error)
         except Exception as error:  # the boundary of the thread: every error goes to its caller
+            if isinstance(error, apsw.FullError):
+                self.storage_full = True
             if len(batch) == 1:
                 if not isinstance(error, (apsw.Error, HermodError)):
                     log.exception("a store verb failed")
@@ -165,7 +170,9 @@ class Writer:
         for index, asked in enumerate(batch):
             by_verb.setdefault(asked.verb, []).append(index)
         results: list[Any] = [None] * len(batch)
+        _reach(by_verb, "before")
         self._begin()
+        changes = self.connection.total_changes()
         try:
             transaction = self._new_transaction(self.connection)
             for verb, indexes in by_verb.items():
@@ -173,11 +180,15 @@ class Writer:
                 for index, result in zip(indexes, done, strict=True):
                     results[index] = result
             transaction.flush_counts()
+            _reach(by_verb, "before_commit")
             self.connection.execute("COMMIT")
         except BaseException:
             with suppress(apsw.Error):  # `_begin` tries again
                 self._roll_back()
             raise
+        if self.connection.total_changes() != changes:
+            self.storage_full = False
+        _reach(by_verb, "after_commit")
         return _Done(results, transaction.woken)
 
     def _begin(self) -> None:
@@ -188,3 +199,8 @@ class Writer:
         """End what an error left open; some errors have already ended it."""
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
+
+
+def _reach(verbs: Iterable[Verb[Any, Any]], step: str) -> None:
+    for verb in verbs:
+        failpoint(f"{verb.__name__}.{step}")

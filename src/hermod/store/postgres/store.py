@@ -1,0 +1,331 @@
+"""The `Store` on PostgreSQL: a statement per group of calls, and the database's own clock."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+from hermod.domain.clock import Clock
+from hermod.domain.errors import StoreError, StoreUnavailable
+from hermod.domain.failpoint import failpoint
+from hermod.domain.ids import uuid7
+from hermod.domain.job import (
+    TERMINAL,
+    AttemptState,
+    AttemptView,
+    Claim,
+    ClaimedJob,
+    Finish,
+    JobView,
+    Lease,
+    NewJob,
+    Principal,
+    Retry,
+    State,
+)
+from hermod.store.damage import request_lost_finish, result_lost_failure
+from hermod.store.payloads import (
+    CHUNK_BYTES,
+    INLINE_BYTES,
+    REQUEST_PART,
+    Chunk,
+    chunk_count,
+    chunks,
+    id_bytes,
+    id_text,
+)
+from hermod.store.postgres import calls, upkeep
+from hermod.store.postgres.batcher import Batcher
+from hermod.store.postgres.calls import FinishJob, NextAttempt, PutBack, Read, Stored, Submit
+from hermod.store.postgres.clock import DatabaseClock
+from hermod.store.postgres.connections import Connections
+from hermod.store.postgres.schema import PACKAGE, examine, migrate
+from hermod.store.postgres.statements import Statements
+from hermod.store.postgres.wake import Wake
+from hermod.store.sql import load_queries
+
+log = logging.getLogger(__name__)
+
+_IN_FLIGHT: Final = 2
+"""Statements of one hot verb at a time: one on its way while another one waits for the disk."""
+
+Found = TypeVar("Found")
+
+
+def _database_clock() -> int | None:
+    """Leave the time to the database."""
+    return None
+
+
+class PostgresStore:
+    """See `hermod.store.api.Store` for what each verb promises."""
+
+    def __init__(
+        self,
+        url: str,
+        clock: Clock,
+        *,
+        connections: int = 8,
+        now: Callable[[], int] | None = None,
+        lease_now: Callable[[], int] | None = None,
+    ) -> None:
+        """`now` and `lease_now` stand in for the database's clock in tests, microseconds."""
+        self._ours = clock
+        self._clock = DatabaseClock(clock)
+        self._now: Callable[[], int | None] = now or _database_clock
+        self._lease_now: Callable[[], int | None] = lease_now or _database_clock
+        self._sql = load_queries(PACKAGE)
+        self._name = "postgresql"
+        self._connections = Connections(url, connections)
+        self._wake = Wake(self._connections, self._clock, self._sql, self.due_lanes)
+        self._ask = Statements(
+            self._connections, self._sql, clock, self._now, self._lease_now, self._wake.tell
+        )
+        self._submits = Batcher[Submit, Lease | None](self._ask.submit_jobs, _IN_FLIGHT)
+        self._reads = Batcher[Read, Stored | None](self._ask.read_jobs, _IN_FLIGHT)
+        self._finishes = Batcher[FinishJob, bool](self._ask.finish_jobs, _IN_FLIGHT)
+        self._next_attempts = Batcher[NextAttempt, Lease | None](self._ask.begin_attempts)
+        self._put_backs = Batcher[PutBack, bool](self._ask.put_back)
+        self._chunks = Batcher[Chunk, None](self._put_chunk)
+        self._open = False
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def clock(self) -> Clock:
+        return self._ours if self._now is not _database_clock else self._clock
+
+    @property
+    def storage_full(self) -> bool:
+        return self._ask.storage_full
+
+    async def open(self) -> None:
+        self._name = await examine(self._connections)
+        await migrate(self._connections)
+        asked_s = self._clock.monotonic()
+        ((now,),) = await self._ask.run("now")
+        self._clock.heard(asked_s, now)
+        await self._wake.start()
+        self._open = True
+
+    async def close(self) -> None:
+        self._open = False
+        for batcher in (
+            self._chunks,
+            self._submits,
+            self._next_attempts,
+            self._put_backs,
+            self._finishes,
+            self._reads,
+        ):
+            await batcher.close()
+        await self._wake.close()
+        await self._connections.close()
+
+    def on_work(self, callback: Callable[[str], None]) -> None:
+        self._wake.on_work(callback)
+
+    # Large bodies
+
+    async def _put_chunk(self, group: Sequence[Chunk]) -> Sequence[None]:
+        for raw_id, part, n, data in group:
+            await self._ask.write("put_chunk", id_text(raw_id), part, n, data)
+        return [None] * len(group)
+
+    async def _write_chunks(self, job_id: str, part: int, body: bytes) -> None:
+        # One after the other, in one queue: a write that was cut off is over before the next.
+        for chunk in chunks(id_bytes(job_id), part, body):
+            await self._chunks.ask(chunk, chunk[:3], CHUNK_BYTES)
+
+    async def _drop_chunks(self, job_id: str, part: int, size: int) -> None:
+        """Nothing refers to these pieces: they would take room until they are orphans."""
+        n = chunk_count(size)
+        with suppress(StoreError):
+            await self._ask.write("drop_chunk", [job_id] * n, [part] * n, list(range(n)))
+
+    async def _read_chunks(self, job_id: str, part: int, size: int) -> bytes | None:
+        """A body; None when a piece of it is gone."""
+        rows = await self._ask.run("read_chunks", job_id, part, chunk_count(size))
+        body = b"".join(row[0] for row in rows)
+        return body if len(body) == size else None
+
+    async def _with_chunks(
+        self, job_id: str, part: int, body: bytes, write: Callable[[], Awaitable[Found]]
+    ) -> Found:
+        """Store a body apart, then what refers to it."""
+        try:
+            await self._write_chunks(job_id, part, body)
+            return await write()
+        except StoreError as error:
+            if not isinstance(error, StoreUnavailable):
+                await self._drop_chunks(job_id, part, len(body))
+            raise
+
+    # Clients
+
+    async def submit_job(self, job: NewJob, claim: Claim | None = None) -> Lease | None:
+        self._check_open()
+        call, size = Submit(job, claim), len(job.body)
+        if size <= INLINE_BYTES:
+            return await self._submits.ask(call, job.id, size)
+
+        async def submit() -> Lease | None:
+            return await self._submits.ask(call, job.id)
+
+        return await self._with_chunks(job.id, REQUEST_PART, job.body, submit)
+
+    async def read_job(self, job_id: str, principal: Principal, kind: str | None) -> JobView | None:
+        self._check_open()
+        if not _is_id(job_id):
+            return None
+        # Two reads may share a group, so the key is the call's own.
+        stored = await self._reads.ask(Read(job_id, principal, kind), object())
+        if stored is None:
+            return None
+        view, part, size = stored
+        if view.body is None and size is not None and part is not None:
+            body = await self._read_chunks(job_id, part, size)
+            if body is None and await self._is_gone(job_id, principal, kind):
+                return None  # deleted between the two reads
+            view = view._replace(body=body)
+        if view.state in TERMINAL and view.body is None:
+            log.error("job %s: its result is damaged", job_id)
+            failure = result_lost_failure()
+            return view._replace(state=State.FAILED, status_code=500, body=failure.to_json())
+        return view
+
+    async def _is_gone(self, job_id: str, principal: Principal, kind: str | None) -> bool:
+        return await self._reads.ask(Read(job_id, principal, kind), object()) is None
+
+    async def read_attempts(self, job_id: str, principal: Principal) -> tuple[AttemptView, ...]:
+        if not _is_id(job_id):
+            return ()
+        rows = await self._read("read_attempts", self._now(), job_id, *principal)
+        return tuple(AttemptView(row[0], AttemptState(row[1]), *tuple(row)[2:]) for row in rows)
+
+    # Workers
+
+    async def claim_jobs(self, lane: str, limit: int, claim: Claim) -> list[ClaimedJob]:
+        self._check_open()
+        deadline_us = calls.microseconds(claim.job_deadline_s)
+        return await self._ask.claim("claim_jobs", claim, lane, max(limit, 0), deadline_us)
+
+    async def claim_suspects(
+        self, min_suspicion: int, max_suspicion: int, limit: int, claim: Claim
+    ) -> list[ClaimedJob]:
+        self._check_open()
+        return await self._ask.claim(
+            "claim_suspects", claim, min_suspicion, max(limit, 0), max_suspicion
+        )
+
+    async def read_request(self, lease: Lease) -> bytes | None:
+        rows = await self._read("read_request", *lease)
+        if not rows:
+            return None
+        size, body = rows[0]
+        if body is None and size is not None:
+            body = await self._read_chunks(lease.job_id, REQUEST_PART, size)
+        if body is None:
+            log.error("job %s: its request is damaged", lease.job_id)
+            await self.finish_job(lease, request_lost_finish())
+        return body
+
+    async def renew_leases(self, leases: Sequence[Lease], lease_s: float) -> frozenset[str]:
+        self._check_open()
+        held = calls.fence_values(sorted(leases))
+        lease_us = calls.microseconds(lease_s)
+        rows = await self._ask.write("renew_leases", self._lease_now(), lease_us, *held)
+        return frozenset(str(row[0]) for row in rows)
+
+    async def begin_attempt(self, lease: Lease, ended: Retry, lease_s: float) -> Lease | None:
+        self._check_open()
+        return await self._next_attempts.ask(NextAttempt(lease, ended, lease_s), lease.job_id)
+
+    async def put_back(self, lease: Lease, ended: Retry, run_at: int) -> bool:
+        self._check_open()
+        return await self._put_backs.ask(PutBack(lease, ended, run_at), lease.job_id)
+
+    async def record_handle(self, lease: Lease, handle: str) -> bool:
+        self._check_open()
+        return bool(await self._ask.write("record_handle", *lease, calls.text(handle)))
+
+    async def finish_job(self, lease: Lease, finish: Finish) -> bool:
+        self._check_open()
+        call, size = FinishJob(lease, finish), len(finish.body)
+        if size <= INLINE_BYTES:
+            return await self._finishes.ask(call, lease.job_id, size)
+        if not await self._ask.run("holds_lease", *lease):
+            # Before anything is written for nothing; but it may be this very finish that took it.
+            return await self._finishes.ask(call, lease.job_id)
+
+        async def end() -> bool:
+            return await self._finishes.ask(call, lease.job_id)
+
+        return await self._with_chunks(lease.job_id, lease.attempt, finish.body, end)
+
+    # Upkeep
+
+    async def release_worker(self, worker_id: str, limit: int) -> int:
+        return await self._change("release_worker", upkeep.release_worker, worker_id, limit)
+
+    async def recover_lost_leases(self, limit: int) -> int:
+        return await self._change("recover_lost_leases", upkeep.recover, self._lease_now(), limit)
+
+    async def expire_overdue(self, limit: int) -> int:
+        return await self._change("expire_overdue", upkeep.expire_overdue, limit)
+
+    async def _change(
+        self, verb: str, change: Callable[..., Awaitable[upkeep.Changed]], *values: Any
+    ) -> int:
+        """A verb of several statements. Raises StoreError."""
+        self._check_open()
+        failpoint(f"{verb}.before")
+        async with self._connections.transaction() as connection:
+            changed = await change(upkeep.Change(connection, self._sql, self._now()), *values)
+            failpoint(f"{verb}.before_commit")
+        failpoint(f"{verb}.after_commit")
+        if changed.lanes:
+            self._wake.tell(changed.lanes)
+        return changed.jobs
+
+    async def delete_expired(self, limit: int) -> int:
+        self._check_open()
+        ((n,),) = await self._ask.write("delete_expired", self._now(), max(limit, 0))
+        return n
+
+    async def delete_orphans(self, older_than_at: int, limit: int) -> int:
+        self._check_open()
+        ((n,),) = await self._ask.write("delete_orphans", uuid7(older_than_at), max(limit, 0))
+        return n
+
+    async def due_lanes(self) -> Mapping[str, int]:
+        rows = await self._read("due_lanes")
+        return {lane: run_at for lane, run_at in rows if run_at is not None}
+
+    async def suspects_due_at(self) -> int | None:
+        ((run_at,),) = await self._read("suspects_due_at")
+        return run_at
+
+    async def counts(self) -> Mapping[tuple[str, str, State], int]:
+        rows = await self._read("counts")
+        return {(tenant_id, lane, State(state)): n for tenant_id, lane, state, n in rows}
+
+    async def _read(self, verb: str, *values: Any) -> list[Any]:
+        self._check_open()
+        failpoint(f"{verb}.before")
+        rows = await self._ask.run(verb, *values)
+        failpoint(f"{verb}.after")
+        return rows
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise StoreUnavailable("the store is not open")
+
+
+def _is_id(job_id: str) -> bool:
+    """Whether it can be the id of a job at all."""
+    with suppress(ValueError):
+        return id_text(id_bytes(job_id)) == job_id
+    return False

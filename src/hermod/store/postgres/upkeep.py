@@ -1,0 +1,131 @@
+"""The verbs that decide job by job, in a transaction of several statements: rare, and small."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from hermod.domain.deadlines import job_deadline_failure, queue_deadline_failure
+from hermod.domain.failure import Failure
+from hermod.domain.job import OnUnknown, State
+from hermod.domain.suspicion import failure_after_loss
+from hermod.store.postgres.driver import Connection, Row
+
+
+class Changed(NamedTuple):
+    """What a verb did."""
+
+    jobs: int
+    lanes: set[str]
+    """Those in which work became claimable."""
+
+
+class _End(NamedTuple):
+    """A job that ends here, with no worker's help."""
+
+    job_id: str
+    attempt: int
+    failure: Failure
+
+
+class Change:
+    """An open transaction, its clock, and the counters it owes."""
+
+    def __init__(self, connection: Connection, sql: Mapping[str, str], now: int | None) -> None:
+        self._connection = connection
+        self._sql = sql
+        self._now = now
+        self._moves: dict[tuple[str, str, str], int] = {}
+
+    async def fetch(self, name: str, *values: Any) -> list[Row]:
+        """Run a named query; its rows."""
+        return await self._connection.fetch(self._sql[name], *values)
+
+    @property
+    def given_now(self) -> int | None:
+        """The instant of the test, if it is one."""
+        return self._now
+
+    async def now(self) -> int:
+        """The instant of the change, microseconds."""
+        if self._now is None:
+            ((self._now,),) = await self.fetch("now")
+        assert self._now is not None
+        return self._now
+
+    def moved(self, tenant_id: str, lane: str, old: State, new: State) -> None:
+        """Note that a job changed its state."""
+        for state, delta in ((old, -1), (new, 1)):
+            key = (tenant_id, lane, state.value)
+            self._moves[key] = self._moves.get(key, 0) + delta
+
+    async def flush_counts(self) -> None:
+        """Write the counters; the last act before the commit."""
+        owed = [(*key, delta) for key, delta in self._moves.items() if delta]
+        if owed:
+            await self.fetch("add_counts", *(list(column) for column in zip(*owed, strict=True)))
+
+
+async def release_worker(change: Change, worker_id: str, limit: int) -> Changed:
+    """Take the leases of a worker that is known to be dead."""
+    rows = await change.fetch("leases_of_worker", worker_id, max(limit, 0))
+    return await _lose(change, rows, "worker_died")
+
+
+async def recover(change: Change, lease_now: int | None, limit: int) -> Changed:
+    """Take leases that have run out."""
+    rows = await change.fetch("leases_run_out", lease_now, max(limit, 0))
+    return await _lose(change, rows, "lease_lost")
+
+
+async def _lose(change: Change, rows: Sequence[Row], why: str) -> Changed:
+    """End the attempts of leases that nobody holds any more; their outcome is unknown."""
+    if not rows:
+        return Changed(0, set())
+    now = await change.now()
+    ids, attempts = [row[0] for row in rows], [row[1] for row in rows]
+    await change.fetch("lost_attempts", now, ids, attempts, why)
+    again: list[str] = []
+    ends: list[_End] = []
+    lanes: set[str] = set()
+    for job_id, attempt, tenant_id, lane, kind, model, suspicion, on_unknown in rows:
+        failure = failure_after_loss(suspicion, OnUnknown(on_unknown))
+        if failure is None:
+            again.append(job_id)
+            lanes.add(lane)
+            change.moved(tenant_id, lane, State.RUNNING, State.WAITING)
+        else:
+            failure = failure.of(provider=lane, model=model, request_type=kind)
+            ends.append(_End(job_id, attempt, failure))
+            change.moved(tenant_id, lane, State.RUNNING, State.FAILED)
+    await change.fetch("lose_leases", now, again)
+    await _end(change, now, State.FAILED, ends)
+    await change.flush_counts()
+    return Changed(len(rows), lanes)
+
+
+async def expire_overdue(change: Change, limit: int) -> Changed:
+    """End jobs that nobody runs and whose deadline has passed."""
+    rows = await change.fetch("overdue", change.given_now, max(limit, 0))
+    if not rows:
+        return Changed(0, set())
+    ends: list[_End] = []
+    for job_id, attempt, tenant_id, lane, kind, model, state in rows:
+        was = State(state)
+        failure = queue_deadline_failure() if was is State.QUEUED else job_deadline_failure()
+        ends.append(
+            _End(job_id, attempt, failure.of(provider=lane, model=model, request_type=kind))
+        )
+        change.moved(tenant_id, lane, was, State.EXPIRED)
+    await _end(change, await change.now(), State.EXPIRED, ends)
+    await change.flush_counts()
+    return Changed(len(rows), set())
+
+
+async def _end(change: Change, now: int, state: State, ends: Sequence[_End]) -> None:
+    if not ends:
+        return
+    ids = [end.job_id for end in ends]
+    statuses = [end.failure.status_code or 500 for end in ends]
+    await change.fetch("end_unleased", now, state.value, ids, statuses)
+    bodies = [end.failure.to_json() for end in ends]
+    attempts = [end.attempt for end in ends]
+    await change.fetch("insert_results", ids, attempts, [len(body) for body in bodies], bodies)
