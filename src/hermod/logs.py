@@ -19,8 +19,12 @@ class _OneLine(logging.Formatter):
         return super().formatException(ei).translate(_ESCAPES_BUT_LINES)  # type: ignore[arg-type]
 
 
-def set_up_logging(level: str) -> None:
-    """Log to standard error, at this level and above."""
+def set_up_logging(level: str, *, several: bool = False) -> None:
+    """Log to standard error, at this level and above.
+
+    `several` processes share it: each line says which one wrote it.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    who = "[%(process)d] " if several else ""
+    handler.setFormatter(_OneLine(f"%(asctime)s %(levelname)s {who}%(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler], force=True)

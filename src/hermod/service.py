@@ -1,12 +1,11 @@
 """The only file that constructs everything, and the order in which it starts and stops."""
 
 import asyncio
-import gc
 import logging
-import resource
+import random
 import signal
-import sys
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import uvloop
@@ -16,6 +15,7 @@ from hermod.calls.call import Caller, CallSettings
 from hermod.clock import SystemClock
 from hermod.config import Settings
 from hermod.domain.clock import Clock
+from hermod.domain.errors import StoreUnavailable
 from hermod.domain.retry import RetryPolicy
 from hermod.governance.access import Access
 from hermod.http import browsers
@@ -25,16 +25,21 @@ from hermod.http.body import ByteBudget
 from hermod.http.guard import Limits
 from hermod.http.health import Health
 from hermod.http.lifecycle import Lifecycle
+from hermod.http.listen import listen
 from hermod.http.openapi import OpenApi
 from hermod.http.server import HttpServer
 from hermod.jobs.counts import CountJobs
 from hermod.jobs.read import ReadJob
+from hermod.jobs.slots import NoSlots, Slots
 from hermod.jobs.submit import SubmitJob, SubmitSettings
 from hermod.kinds.registry import KINDS
 from hermod.net.client import HttpClient
 from hermod.net.messages import Limits as NetLimits
+from hermod.process import calm_the_collector, max_connections
 from hermod.providers.registry import KNOWN_PROVIDERS
-from hermod.store.sqlite import SqliteStore
+from hermod.store.api import Store
+from hermod.store.choose import preload, store_at
+from hermod.supervisor import Link, Order
 from hermod.worker.identity import Identity
 from hermod.worker.run import Runner
 from hermod.worker.settings import WorkerSettings
@@ -46,20 +51,21 @@ _MIB = 1024 * 1024
 _LEAVE_S = 5.0
 """Of the drain's time, what is kept for giving jobs back and closing everything."""
 _HTTP_GRACE_S = 1.0
-_MAX_FILES = 20_000
-_SWITCH_S = 0.0005
-"""How long the event loop may keep the interpreter from the writer's thread, which asks for it
-after every statement. Python's 5 ms would be the latency of a commit."""
+_WATCH_S = 0.03
+_WATCH_ALONE_S = 0.25
+_SIBLINGS_S = 1.0
+"""How long a process that shares its port leaves connections to the others while it starts."""
+_LONGEST_PAUSE_S = 2.0
+"""Between two tries to reach a database that is not there yet."""
 
 
-class Service:
-    """A gateway in this process."""
+class Working:
+    """What a process has that runs jobs: a name, a way out, and the worker."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
-        ours = settings.hermod
-        self._settings = settings
-        self._lifecycle = Lifecycle()
-        self.store = SqliteStore(settings.database_path, clock, synchronous=ours.synchronous)
+    def __init__(self, settings: Settings, store: Store) -> None:
+        """Raises OSError when it cannot have a name of its own."""
+        ours, clock = settings.hermod, store.clock
+        self.identity = Identity(settings.app_dir / "workers")
         self._client = HttpClient(
             NetLimits(
                 connect_s=ours.connect_timeout_s,
@@ -68,13 +74,12 @@ class Service:
             ),
             user_agent=f"hermod/{__version__}",
         )
-        self._identity = Identity(settings.app_dir / "workers")
         caller = Caller(settings.providers, self._client, clock, _call_settings(settings))
-        self._worker = Worker(
-            self.store,
-            Runner(self.store, caller, clock, ours.lease_s, ours.body_budget_mb * _MIB // 4),
+        self.worker = Worker(
+            store,
+            Runner(store, caller, clock, ours.lease_s, ours.body_budget_mb * _MIB // 4),
             clock,
-            self._identity,
+            self.identity,
             WorkerSettings(
                 lease_s=ours.lease_s,
                 renew_s=ours.renew_s,
@@ -84,13 +89,43 @@ class Service:
                 lane_slots={name: each.concurrency for name, each in settings.providers.items()},
             ),
         )
+
+    async def close(self) -> None:
+        """Close what is open to the outside."""
+        await self._client.close()
+
+
+class Service:
+    """A gateway in this process, in the role that the settings say."""
+
+    def __init__(
+        self, settings: Settings, clock: Clock, sockets: Sequence[socket.socket] = ()
+    ) -> None:
+        """`sockets` listen already, and other processes may share them."""
+        self._settings = settings
+        self._shares_port = bool(sockets)
+        self._lifecycle = Lifecycle()
+        self._lifecycle.waiting_for = "the database is being opened"
+        self.store = store_at(
+            settings.database_url.reveal(),
+            settings.database_path,
+            clock,
+            synchronous=settings.hermod.synchronous,
+            watch_s=_watch_s(settings),
+        )
+        self._working = None if settings.role == "api" else Working(settings, self.store)
         self._server = HttpServer(
-            self._app(clock),
+            App(
+                self._routes(),
+                browsers.Browsers(settings.client.allowed_origins, loopback=settings.loopback),
+                base_path=settings.base_path,
+            ),
             host=settings.host,
             port=settings.port,
             clock=clock,
-            limits=Limits(max_connections=_max_connections()),
+            limits=Limits(max_connections=max_connections()),
             headers=browsers.HEADERS,
+            sockets=sockets,
         )
         self._hurried = False
 
@@ -100,21 +135,59 @@ class Service:
         return self._server.port
 
     @property
-    def worker_id(self) -> str:
-        """The id under which this process leases jobs."""
-        return self._identity.worker_id
+    def worker_id(self) -> str | None:
+        """The id under which this process leases jobs; None if it runs none."""
+        return self._working.identity.worker_id if self._working else None
 
     async def start(self) -> None:
-        """Take up work. Raises StoreUnavailable or OSError with the remedy."""
+        """Listen, wait for the store, take up work.
+
+        Raises OSError, StoreUnavailable or StoreMisconfigured, with the remedy.
+        """
+        opening = asyncio.ensure_future(self._open_store())
         try:
-            await self.store.open()
+            if self._shares_port:
+                await asyncio.wait({opening}, timeout=_SIBLINGS_S)
             await self._server.start()
-            await self._worker.open()
+            await opening
+            if self._working:
+                await self._working.worker.open()
         except BaseException:
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
             await self._server.stop(0.0)
             await self._close()
             raise
         self._lifecycle.ready = True
+        log.info("role %s, worker %s", self._settings.role, self.worker_id or "none")
+
+    async def _open_store(self) -> None:
+        """Open it, again and again while a server is not there yet. A file is there or is not."""
+        clock = self.store.clock
+        wait_s = 0.0 if self._settings.database_path else self._settings.hermod.database_wait_s
+        ends_s = clock.monotonic() + wait_s
+        pause_s = 0.1
+        told = False
+        while True:
+            try:
+                await self.store.open()
+            except StoreUnavailable as error:
+                left_s = ends_s - clock.monotonic()
+                if not wait_s:
+                    raise
+                if left_s <= 0:
+                    raise StoreUnavailable(
+                        f"{error}. Waited {wait_s:g} s for it (hermod.database_wait_s)"
+                    ) from error
+                if not told:
+                    told = True
+                    log.warning("waiting up to %g s for the database: %s", wait_s, error)
+                self._lifecycle.waiting_for = f"the database is not there yet: {error}"
+                await asyncio.sleep(min(left_s, pause_s * random.uniform(0.5, 1.0)))  # noqa: S311
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+            else:
+                self._lifecycle.waiting_for = ""
+                return
 
     async def stop(self) -> None:
         """Drain: everything accepted is finished or given back, within `hermod.drain_s`."""
@@ -122,40 +195,34 @@ class Service:
         self._lifecycle.draining = True
         drain_s = self._settings.hermod.drain_s
         leave_s = min(_LEAVE_S, drain_s * 0.8)
-        await self._worker.drain(drain_s - leave_s, leave_s * 0.4)
+        worker = self._working.worker if self._working else None
+        if worker:
+            grace_s = 0.0 if self._hurried else drain_s - leave_s
+            await worker.drain(grace_s, leave_s * 0.4)
         await self._server.stop(0.0 if self._hurried else min(_HTTP_GRACE_S, leave_s * 0.2))
-        await self._worker.settle(leave_s * 0.1)
+        if worker:
+            await worker.settle(leave_s * 0.1)
         await self._close()
 
     async def _close(self) -> None:
-        await self._client.close()
+        if self._working:
+            await self._working.close()
         await self.store.close()
-        self._identity.release()
+        if self._working:
+            self._working.identity.release()
 
     def hurry(self) -> None:
-        """Cut a drain short."""
+        """Cut a drain short, also one that is still to come."""
         self._hurried = True
-        self._worker.hurry()
+        if self._working:
+            self._working.worker.hurry()
 
-    def _app(self, clock: Clock) -> App:
-        settings = self._settings
-        submit = SubmitJob(
-            self.store,
-            clock,
-            self._worker,
-            KNOWN_PROVIDERS | settings.custom_names,
-            SubmitSettings(settings.client.async_job_result_ttl, settings.hermod.queue_wait_s),
-        )
-        access = Access(settings.admin_token.reveal(), enforced=not settings.loopback)
-        jobs = AsyncJobs(
-            submit,
-            ReadJob(self.store),
-            access,
-            self._lifecycle,
-            settings.client.max_request_body_size_mb * _MIB,
-            ByteBudget(settings.hermod.body_budget_mb * _MIB),
-            settings.base_path,
-        )
+    def abandon(self) -> None:
+        """Leave the port at once, and hurry: somebody may be about to take our place."""
+        self._server.stop_listening()
+        self.hurry()
+
+    def _routes(self) -> list[Route]:
         health = Health(CountJobs(self.store), self._lifecycle, __version__)
         routes = [
             Route("GET", "/health", health.health, needs_base_path=False),
@@ -163,24 +230,49 @@ class Service:
             Route("GET", "/health/liveliness", health.liveness, needs_base_path=False),
             Route("GET", "/health/readiness", health.readiness, needs_base_path=False),
             Route("GET", "/metrics", health.metrics, needs_base_path=False),
-            Route("GET", "/openapi.json", OpenApi(KINDS, settings.base_path).document),
         ]
+        if self._settings.role == "worker":
+            return routes
+        document = OpenApi(KINDS, self._settings.base_path).document
+        routes.append(Route("GET", "/openapi.json", document))
+        jobs = self._jobs()
         for kind in KINDS:
             path = f"/v1/async/{kind.path}"
             routes.append(Route("POST", path, partial(jobs.submit, kind)))
             routes.append(Route("GET", path + "/{job_id}", partial(jobs.poll, kind)))
-        judge = browsers.Browsers(settings.client.allowed_origins, loopback=settings.loopback)
-        return App(routes, judge, base_path=settings.base_path)
+        return routes
+
+    def _jobs(self) -> AsyncJobs:
+        settings = self._settings
+        slots: Slots = self._working.worker if self._working else NoSlots()
+        submit = SubmitJob(
+            self.store,
+            self.store.clock,
+            slots,
+            KNOWN_PROVIDERS | settings.custom_names,
+            SubmitSettings(settings.client.async_job_result_ttl, settings.hermod.queue_wait_s),
+        )
+        return AsyncJobs(
+            submit,
+            ReadJob(self.store),
+            Access(settings.admin_token.reveal(), enforced=not settings.loopback),
+            self._lifecycle,
+            settings.client.max_request_body_size_mb * _MIB,
+            ByteBudget(settings.hermod.body_budget_mb * _MIB),
+            settings.base_path,
+        )
 
 
-def _max_connections() -> int:
-    """Half of the files we may open, once we may open as many as the system lets us; the other
-    half is for upstreams. A listener out of files cannot even refuse."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
-    if soft != resource.RLIM_INFINITY and soft < files:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
-    return max(files // 2, 1)
+def _watch_s(settings: Settings) -> float | None:
+    """How often to ask a SQLite file for jobs of other processes.
+
+    Asking thirty times a second costs half a percent of a processor. Who is probably alone asks
+    rarely, but still notices that somebody has come; who runs no jobs need not know.
+    """
+    if settings.role == "api":
+        return None
+    alone = settings.role == "all" and settings.processes == 1
+    return _WATCH_ALONE_S if alone else _WATCH_S
 
 
 def _call_settings(settings: Settings) -> CallSettings:
@@ -197,39 +289,69 @@ def _call_settings(settings: Settings) -> CallSettings:
     )
 
 
-def run(settings: Settings, started: Callable[[Service], None]) -> None:
+def prepare_to_share(settings: Settings) -> list[socket.socket]:
+    """Load what processes forked from this one will need; the listening sockets they share.
+
+    Raises OSError, naming the address.
+    """
+    preload(settings.database_path)
+    return listen(settings.host, settings.port, Limits().backlog)
+
+
+def run(
+    settings: Settings,
+    started: Callable[[Service], None],
+    sockets: Sequence[socket.socket] = (),
+    link: Link | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT, then drain and return; a second signal hurries.
 
-    `started` is called once the gateway accepts jobs. Raises what `Service.start` raises.
+    `started` is called once the gateway accepts jobs. Under a supervisor, which `link` leads to, it
+    says when to hurry. Raises what `Service.start` raises.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, started))
+        runner.run(_serve(settings, started, sockets, link))
 
 
-async def _serve(settings: Settings, started: Callable[[Service], None]) -> None:
-    service = Service(settings, SystemClock())
+async def _serve(
+    settings: Settings,
+    started: Callable[[Service], None],
+    sockets: Sequence[socket.socket],
+    link: Link | None,
+) -> None:
+    service = Service(settings, SystemClock(), sockets)
     asked_to_stop = asyncio.Event()
 
     def on_signal() -> None:
-        if asked_to_stop.is_set():
+        if asked_to_stop.is_set() and link is None:
             service.hurry()
+        asked_to_stop.set()
+
+    def on_order(order: Order) -> None:
+        if order is Order.HURRY:
+            service.hurry()
+        elif order is Order.ORPHANED:
+            log.error("the supervisor is gone: leaving, too")
+            service.abandon()
         asked_to_stop.set()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    await service.start()
-    _calm_the_collector()
+    if link is not None:
+        link.on_order(on_order)
+    starting = asyncio.ensure_future(service.start())
+    stopping = asyncio.ensure_future(asked_to_stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        log.info("told to stop before the start was over")
+        starting.cancel()
+        await asyncio.wait({starting})
+        return
+    starting.result()
+    calm_the_collector()
     started(service)
-    await asked_to_stop.wait()
+    await stopping
     log.info("draining: no new jobs; running ones may finish")
     await service.stop()
     log.info("drained")
-
-
-def _calm_the_collector() -> None:
-    """Nothing built so far will ever be garbage, and requests make next to no cycles."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
-    sys.setswitchinterval(_SWITCH_S)

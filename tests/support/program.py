@@ -29,10 +29,11 @@ class Program:
         ready: str,
         environ: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        program: Path = HERMOD,
     ):
         clean = {name: value for name, value in os.environ.items() if not _ours(name)}
         self.process = subprocess.Popen(
-            [str(HERMOD), *arguments],
+            [str(program), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**clean, **(environ or {})},
@@ -84,6 +85,11 @@ class Program:
         self.process.wait(30)
         self._reader.join(10)
 
+    def children(self) -> list[int]:
+        """The process ids of its children, the oldest first."""
+        pid = self.process.pid
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def is_stopped(self) -> bool:
         """Whether a SIGSTOP has taken effect."""
         status = Path(f"/proc/{self.process.pid}/status").read_text("ascii")
@@ -130,6 +136,7 @@ class Gateway(Program):
         config: Mapping[str, Any] | None = None,
         port: int = 0,
         environ: Mapping[str, str] | None = None,
+        program: Path = HERMOD,
     ):
         app_dir.mkdir(parents=True, exist_ok=True)
         if config is not None:
@@ -143,6 +150,7 @@ class Gateway(Program):
             *flags,
             ready=r"listening\s+(http://\S+)",
             environ=environ,
+            program=program,
         )
         self.app_dir = app_dir
 

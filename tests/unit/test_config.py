@@ -94,8 +94,8 @@ SOURCES = [
     Sources("base_path", "/flag", "/env", "/file", ""),
     Sources("database", "sqlite:///c", "sqlite:///b", "sqlite:///a", "sqlite:///{}/hermod.db"),
     Sources("log_level", "ERROR", "WARNING", "DEBUG", "INFO"),
-    Sources("role", "all", "all", "all", "all"),
-    Sources("processes", 1, "1", 1, "1"),
+    Sources("role", "worker", "api", "worker", "all"),
+    Sources("processes", 4, "3", 2, "1"),
 ]
 
 
@@ -122,8 +122,8 @@ def test_a_flag_beats_the_environment_which_beats_the_file_which_beats_the_defau
 @pytest.mark.parametrize("name", ["role", "processes"])
 def test_a_flag_hides_a_wrong_value_of_the_environment(tmp_path: Path, name: str) -> None:
     default = getattr(read(tmp_path).settings, name)
-    assert problems(tmp_path, environ={f"HERMOD_{name.upper()}": "7"})
-    assert read(tmp_path, environ={f"HERMOD_{name.upper()}": "7"}, flags={name: default})
+    assert problems(tmp_path, environ={f"HERMOD_{name.upper()}": "0"})
+    assert read(tmp_path, environ={f"HERMOD_{name.upper()}": "0"}, flags={name: default})
 
 
 def test_the_app_directory_and_the_file_can_come_from_the_environment(tmp_path: Path) -> None:
@@ -174,9 +174,7 @@ def test_a_blank_admin_secret_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ({"role": "worker"}, "--role: worker is not supported by this release yet: use all"),
         ({"role": "wroker"}, '--role: expected all, api or worker, did you mean "worker"?'),
-        ({"processes": 2}, "--processes: more than one process is not supported"),
         ({"processes": 0}, "--processes: expected a whole number from 1 to 1024"),
         ({"port": 65536}, "--port: expected a whole number from 0 to 65535"),
         ({"port": "http"}, "--port: expected a whole number from 0 to 65535"),
@@ -184,7 +182,6 @@ def test_a_blank_admin_secret_is_none(tmp_path: Path) -> None:
         ({"base_path": "gw"}, "--base-path: expected a path such as /gateway"),
         ({"base_path": "/a//b"}, "--base-path: expected a path such as /gateway"),
         ({"base_path": "/../etc"}, "--base-path: expected a path such as /gateway"),
-        ({"database": "postgresql://u:pw@h/d"}, "--database: PostgreSQL is not supported by this"),
         ({"database": "mysql://u:pw@h/d"}, "--database: expected sqlite:///FILE"),
         ({"database": "sqlite:///:memory:"}, "--database: a database in memory cannot keep"),
         ({"database": "sqlite:///a?mode=ro"}, "--database: expected sqlite:///FILE"),
@@ -218,6 +215,60 @@ def test_the_base_path_loses_the_slash_at_its_end(
     tmp_path: Path, written: str, read_as: str
 ) -> None:
     assert read(tmp_path, flags={"base_path": written}).settings.base_path == read_as
+
+
+def test_a_worker_answers_nothing_that_needs_an_admin_secret(tmp_path: Path) -> None:
+    flags = {"host": "0.0.0.0", "role": "worker"}
+    assert not read(tmp_path, flags=flags).settings.loopback
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:s3cret@h/d", "postgresql://u@h/d"),
+        ("postgres://u:s3cret@h:5433/d?sslmode=require", "postgres://u@h:5433/d?sslmode=require"),
+        ("postgresql://h/d?user=u&password=s3cret&target_session_attrs=read-write", None),
+        ("postgresql://u:s3cret%40%2F@a:1,[::1]:2,c/d", "postgresql://u@a:1,[::1]:2,c/d"),
+        ("postgresql://u:s3cret@/d?host=/run/pg", "postgresql://u@/d?host=/run/pg"),
+        ("postgresql://:s3cret@h/d", "postgresql://h/d"),
+    ],
+)
+def test_the_url_of_a_server_is_kept_whole_and_shown_without_its_password(
+    tmp_path: Path, url: str, shown: str | None
+) -> None:
+    settings = read(tmp_path, flags={"database": url}).settings
+    assert settings.database_url.reveal() == url
+    assert settings.database_path is None
+    assert "s3cret" not in repr(settings)
+    assert "s3cret" not in settings.database
+    assert shown is None or settings.database == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgresql://u:s3cret@/d", "the host is missing: expected postgresql://USER:PASSWORD@"),
+        ("postgresql:///d", "the host is missing"),
+        ("postgresql://u:s3cret@a,,b/d", "the host is missing or malformed"),
+        ("postgresql://u:s3cret@h:/d", "the port must be a number from 1 to 65535"),
+        ("postgresql://u:s3cret@h:70000/d", "the port must be a number from 1 to 65535"),
+        ("postgresql://u:s3cret/2@h/d", "the port must be a number from 1 to 65535"),
+        ("postgresql://u:s3@cret@h/d", "more than one @ before the host"),
+        ("postgresql://u:s3cret#1@h/d", "a blank or a # cannot stand in a URL"),
+        ("postgresql://u:s3cret 1@h/d", "a blank or a # cannot stand in a URL"),
+        ("postgresql://u:s3cret@[::1/d", "not a URL"),
+        ("postgresql://u:s3cret@h/d?sslmode", "not a URL"),
+        ("postgresql://u:s3cret@h/d?sslmode=on", "sslmode: expected one of disable, allow"),
+        ("postgresql://u:s3cret@h/d?connect_timeout=3", "connect_timeout: not understood here"),
+        ("postgresql+asyncpg://u:s3cret@h/d", "expected sqlite:///FILE (four slashes before"),
+    ],
+)
+def test_what_is_wrong_with_the_url_of_a_server_is_said_without_repeating_it(
+    tmp_path: Path, url: str, says: str
+) -> None:
+    (problem,) = problems(tmp_path, environ={"HERMOD_DATABASE": url})
+    assert problem.startswith(f"environment HERMOD_DATABASE: {says}")
+    assert "s3cret" not in problem
 
 
 def test_a_database_path_may_be_absolute_and_escaped(tmp_path: Path) -> None:
@@ -504,8 +555,8 @@ FULL: dict[str, object] = {
         "port": 9999,
         "base_path": "/gw",
         "database": "sqlite:////var/jobs.db",
-        "role": "all",
-        "processes": 1,
+        "role": "api",
+        "processes": 3,
         "log_level": "warning",
         "lease_s": 6,
         "renew_s": 2,
@@ -518,6 +569,7 @@ FULL: dict[str, object] = {
         "job_deadline_s": 1000,
         "queue_wait_s": 2000,
         "drain_s": 9.5,
+        "database_wait_s": 12,
         "max_retries": 1,
         "retry_backoff_initial_ms": 10,
         "retry_backoff_max_ms": 20,
@@ -753,7 +805,7 @@ BROKEN = {
     "words": (
         """{
   "version": 3,
-  "hermod": {"synchronous": "OFF", "role": "api", "processes": 4, "log_level": "loud"},
+  "hermod": {"synchronous": "OFF", "role": "app", "processes": "4", "log_level": "loud"},
   "providers": {"xai": {"proxy_config": {"type": "sock5"}}}
 }""",
         [
@@ -761,7 +813,7 @@ BROKEN = {
             "3:14 hermod.synchronous",
             "3:36 hermod.role",
             "3:51 hermod.processes",
-            "3:67 hermod.log_level",
+            "3:69 hermod.log_level",
             "4:42 providers.xai.proxy_config.type",
         ],
     ),

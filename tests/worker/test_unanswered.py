@@ -10,6 +10,7 @@ import pytest
 from hermod.domain.job import AttemptState, OnUnknown, State
 from hermod.domain.provider import KeySettings, ProviderSettings, Secret
 from hermod.providers.registry import load_rows
+from tests.support.failpoints import armed
 from tests.support.worker_bench import NEVER_S, bench, states
 
 
@@ -58,3 +59,16 @@ async def test_a_job_is_sent_again_only_if_it_may_be(
         assert states(attempts) == [AttemptState.UNKNOWN] * sent
         assert [attempt.key_name for attempt in attempts] == ["main"] * sent
         assert len(calls) == sent
+
+
+async def test_a_defect_of_ours_while_a_call_is_out_leaves_its_outcome_unknown(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path) as b, deaf_upstream() as (address, _):
+        worker = await b.worker(providers={"openai": provider(address)})
+        with armed("net.request_sent=raise"):
+            job_id = await b.submit("m", lane="openai")
+            view = await b.ended(job_id)
+        await worker.drain(5)
+        assert (view.state, view.status_code) == (State.FAILED, 500)
+        assert states(await b.attempts(job_id)) == [AttemptState.UNKNOWN]

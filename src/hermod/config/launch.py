@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import quote, unquote
 
 from hermod.config.addresses import is_loopback
+from hermod.config.database import Database, database_at, database_fault, default_url
 from hermod.config.document import NOWHERE, Document, Unreadable, read_document
 from hermod.config.section import Report, Section, did_you_mean
 from hermod.domain.provider import Secret
@@ -25,7 +25,7 @@ _LOG_LEVELS: Final = {
     "critical": "CRITICAL",
 }
 _BASE_PATH: Final = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
-_SQLITE: Final = "sqlite:///"
+_ROLES: Final = ("all", "api", "worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,7 @@ class Launch:
     host: str
     port: int
     base_path: str
-    database: str
-    database_path: Path
+    database: Database
     role: str
     processes: int
     log_level: str
@@ -139,30 +138,21 @@ def read_launch(
     host, given = choices.text("host", "127.0.0.1")
     host = host.strip().removeprefix("[").removesuffix("]")
     admin_token = Secret(environ.get("HERMOD_ADMIN_TOKEN", "").strip())
-    if not is_loopback(host) and not admin_token:
+    role = _role(choices)
+    # What a worker answers needs no credential, so it asks for no secret either.
+    if not is_loopback(host) and not admin_token and role != "worker":
         choices.problem(
             given,
             f"{host or 'an empty host'} can be reached from other machines: set HERMOD_ADMIN_TOKEN "
             "to a secret of your own, or use 127.0.0.1",
         )
     port, _ = choices.integer("port", 8080, 0, 65535)
-    database, database_path = _database(choices, app_dir)
-    role, given = choices.text("role", "all")
-    if role not in ("all", "api", "worker"):
-        choices.problem(
-            given, f"expected all, api or worker{did_you_mean(role, ('all', 'api', 'worker'))}"
-        )
-    elif role != "all":
-        choices.problem(given, f"{role} is not supported by this release yet: use all")
-    processes, given = choices.integer("processes", 1, 1, 1024)
-    if processes != 1:
-        choices.problem(given, "more than one process is not supported by this release yet: use 1")
+    processes, _ = choices.integer("processes", 1, 1, 1024)
     launch = Launch(
         host=host,
         port=port,
         base_path=_base_path(choices),
-        database=database,
-        database_path=database_path,
+        database=_database(choices, app_dir),
         role=role,
         processes=processes,
         log_level=_log_level(choices),
@@ -193,26 +183,21 @@ def _log_level(choices: Choices) -> str:
     return "INFO"
 
 
-def _database(choices: Choices, app_dir: Path) -> tuple[str, Path]:
-    """The database's URL and file. A URL is never repeated: it may hold a password."""
-    usual = app_dir / "hermod.db"
-    url, given = choices.text("database", f"{_SQLITE}{quote(str(usual))}")
-    if url.startswith(("postgresql:", "postgres:")):
-        choices.problem(
-            given,
-            "PostgreSQL is not supported by this release yet: use sqlite:///FILE, or leave it out",
-        )
-    elif not url.startswith(_SQLITE) or "?" in url or "#" in url:
-        choices.problem(
-            given,
-            "expected sqlite:///FILE (four slashes before an absolute path), "
-            f"for instance {_SQLITE}{quote(str(usual))}",
-        )
-    elif url.removeprefix(_SQLITE) in ("", ":memory:"):
-        choices.problem(given, "a database in memory cannot keep what was accepted: name a file")
-    else:
-        return url, Path(unquote(url.removeprefix(_SQLITE)))
-    return url, usual
+def _role(choices: Choices) -> str:
+    role, given = choices.text("role", "all")
+    if role in _ROLES:
+        return role
+    choices.problem(given, f"expected all, api or worker{did_you_mean(role, _ROLES)}")
+    return "all"
+
+
+def _database(choices: Choices, app_dir: Path) -> Database:
+    usual = default_url(app_dir)
+    url, given = choices.text("database", usual)
+    if fault := database_fault(url, usual):
+        choices.problem(given, fault)
+        return database_at(usual)
+    return database_at(url)
 
 
 def _warn_of_misspelt_variables(environ: Mapping[str, str], report: Report) -> None:

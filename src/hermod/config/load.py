@@ -100,8 +100,9 @@ def load(
         base_path=launch.base_path,
         app_dir=app_dir,
         config_file=Path(document.name) if document else None,
-        database=launch.database,
-        database_path=launch.database_path,
+        database=launch.database.shown,
+        database_url=launch.database.url,
+        database_path=launch.database.path,
         role=launch.role,
         processes=launch.processes,
         log_level=launch.log_level,
@@ -160,6 +161,7 @@ def _hermod(section: Section, client: ClientSettings) -> HermodSettings:
         job_deadline_s=section.number("job_deadline_s", usual.job_deadline_s, 0.01, _YEAR_S),
         queue_wait_s=section.number("queue_wait_s", usual.queue_wait_s, 0.01, _YEAR_S),
         drain_s=section.number("drain_s", usual.drain_s, 0, _DAY_S),
+        database_wait_s=section.number("database_wait_s", usual.database_wait_s, 0, _DAY_S),
         max_retries=section.integer("max_retries", usual.max_retries, 0, 100),
         retry_backoff_initial_ms=section.milliseconds(
             "retry_backoff_initial_ms", usual.retry_backoff_initial_ms, 3_600_000

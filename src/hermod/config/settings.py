@@ -44,6 +44,8 @@ class HermodSettings:
     """From its submission to its first start."""
     drain_s: float = 25.0
     """Everything a SIGTERM may take, from the signal to the exit."""
+    database_wait_s: float = 60.0
+    """How long a start waits for a database server that is not there yet."""
     max_retries: int = 3
     retry_backoff_initial_ms: int = 500
     retry_backoff_max_ms: int = 5000
@@ -69,8 +71,10 @@ class Settings:
     config_file: Path | None
     """The file that was read, if there was one."""
     database: str
-    """The URL, for showing."""
-    database_path: Path
+    """The URL without a password, for showing."""
+    database_url: Secret
+    database_path: Path | None
+    """The file of the embedded database; None where a server keeps the jobs."""
     role: str
     processes: int
     log_level: str

@@ -1,6 +1,7 @@
 """`/v1/async/<kind>`: submit a job, poll a job (wire-contract 1)."""
 
 from hermod.domain.errors import Refused, StoreError, bad_request
+from hermod.domain.failpoint import failpoint
 from hermod.domain.failure import Failure
 from hermod.domain.job import JobView
 from hermod.governance.access import Access
@@ -57,7 +58,9 @@ class AsyncJobs:
         body = await read_body(request.scope, request.receive, self._body_cap, self._budget)
         with self._budget.hold(len(body)):
             try:
+                self._lifecycle.require_store()
                 job = await self._submit(kind, body, principal, _submit_headers(request))
+                failpoint("http.reply_before")
             except StoreError as error:
                 return store_problem(error, "create async job")
         return Response(202, job_json(job), (*_UNDONE, (b"location", self._location(kind, job))))
@@ -68,6 +71,7 @@ class AsyncJobs:
         if not request.argument:
             raise bad_request("job_id is required")
         try:
+            self._lifecycle.require_store()
             job = await self._read(kind, request.argument, principal)
         except StoreError as error:
             return store_problem(error, "retrieve async job")

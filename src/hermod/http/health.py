@@ -1,19 +1,16 @@
 """Health routes and metrics, answered by every role on its own port."""
 
 import json
-from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from hermod.domain.errors import StoreError
-from hermod.domain.job import State
 from hermod.http.lifecycle import Lifecycle
 from hermod.http.message import Request, Response
 from hermod.http.problems import store_problem
-from hermod.jobs.counts import CountJobs
+from hermod.jobs.counts import CountJobs, Counts
 
-Counts = Mapping[tuple[str, str, State], int]
 _PLAIN = ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),)
 
 
@@ -26,11 +23,18 @@ class Health:
         self._version = version
 
     async def health(self, _: Request) -> Response:
-        """`GET /health`, in Bifrost's shape (product.md 4.2)."""
+        """`GET /health`, in Bifrost's shape (product.md 4.2).
+
+        A full disk is told but is no 503: results can be fetched, and only those who still send
+        jobs would notice that there is room again.
+        """
         try:
+            self._lifecycle.require_store()
             await self._count_jobs()
         except StoreError as error:
             return _state(503, "unavailable", db_pings=str(error))
+        if self._count_jobs.storage_full:
+            return _state(200, "degraded", db_pings="ok", storage="storage_full")
         return _state(200, "ok", db_pings="ok")
 
     async def liveness(self, _: Request) -> Response:
@@ -39,28 +43,34 @@ class Health:
 
     async def readiness(self, request: Request) -> Response:
         """`GET /health/readiness`: send me work."""
+        if self._lifecycle.draining:
+            return _state(503, "draining")
         if not self._lifecycle.ready:
-            return _state(503, "draining" if self._lifecycle.draining else "starting")
+            why = self._lifecycle.waiting_for
+            return _state(503, "starting", **({"db_pings": why} if why else {}))
         return await self.health(request)
 
     async def metrics(self, _: Request) -> Response:
         """`GET /metrics`, in the text format of Prometheus."""
         try:
+            self._lifecycle.require_store()
             counts = await self._count_jobs()
         except StoreError as error:
             return store_problem(error, "read the counters")
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        registry.register(_JobMetrics(counts, self._version))
+        full = self._count_jobs.storage_full
+        registry.register(_JobMetrics(counts, self._version, storage_full=full))
         return Response(200, generate_latest(registry), _PLAIN)
 
 
 class _JobMetrics:
     """One scrape's worth of counters."""
 
-    def __init__(self, counts: Counts, version: str) -> None:
+    def __init__(self, counts: Counts, version: str, *, storage_full: bool) -> None:
         self._counts = counts
         self._version = version
+        self._storage_full = storage_full
 
     def collect(self) -> list[Metric]:
         info = GaugeMetricFamily("hermod_build_info", "The running release.", labels=["version"])
@@ -73,7 +83,11 @@ class _JobMetrics:
             totals[lane, state.value] = totals.get((lane, state.value), 0) + n
         for (lane, state), n in sorted(totals.items()):
             jobs.add_metric([lane, state], n)
-        return [info, jobs]
+        full = GaugeMetricFamily(
+            "hermod_storage_full", "1 when the last write found the disk of the store full."
+        )
+        full.add_metric([], int(self._storage_full))
+        return [info, jobs, full]
 
 
 def _state(status: int, word: str, **components: str) -> Response:

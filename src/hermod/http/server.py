@@ -1,7 +1,6 @@
 """The listening server, run inside our own event loop."""
 
 import asyncio
-import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,6 +11,7 @@ from hermod.domain.clock import Clock
 from hermod.http.asgi import App
 from hermod.http.connection import Connection, Shared
 from hermod.http.guard import Limits
+from hermod.http.listen import listen
 
 _SWEEP_S: Final = 0.5
 _ABORT_S: Final = 0.5
@@ -34,7 +34,9 @@ class HttpServer:
         limits: Limits | None = None,
         clock: Clock | None = None,
         headers: Sequence[tuple[str, str]] = (),
+        sockets: Sequence[socket.socket] = (),
     ) -> None:
+        """`sockets` listen already, for this process and maybe others; else they are made."""
         self._host = host
         self._port = port
         self._clock = clock
@@ -42,7 +44,8 @@ class HttpServer:
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in headers).encode("latin-1")
         self._shared = Shared(app, self._limits)
         self._shared.common_headers = self._headers
-        self._listener: asyncio.Server | None = None
+        self._given = tuple(sockets)
+        self._listeners: list[asyncio.Server] = []
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._sweep_s = min(
             _SWEEP_S,
@@ -56,7 +59,7 @@ class HttpServer:
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
         """The listening sockets; empty before `start` and after `stop`."""
-        return tuple(self._listener.sockets) if self._listener is not None else ()
+        return tuple(each for listener in self._listeners for each in listener.sockets)
 
     @property
     def port(self) -> int:
@@ -71,22 +74,18 @@ class HttpServer:
     async def start(self) -> None:
         """Listen. Raises OSError, naming the address, when that is not possible."""
         loop = asyncio.get_running_loop()
-        try:
-            self._listener = await loop.create_server(
-                lambda: Connection(self._shared, loop),
-                self._host,
-                self._port,
-                backlog=self._limits.backlog,
+        for each in self._given or listen(self._host, self._port, self._limits.backlog):
+            made = await loop.create_server(
+                lambda: Connection(self._shared, loop), sock=each, backlog=self._limits.backlog
             )
-        except OSError as error:
-            # asyncio puts the address into `strerror`, resolvers have numbers of their own below 0.
-            number = error.errno or 0
-            reason = os.strerror(number) if number > 0 else error.strerror or str(error)
-            raise OSError(
-                error.errno, f"cannot listen on {self._host}:{self._port}: {reason}"
-            ) from error
+            self._listeners.append(made)
         self._port = int(self.sockets[0].getsockname()[1])
         self._sweep()
+
+    def stop_listening(self) -> None:
+        """Take no new connections; those that are there go on."""
+        for listener in self._listeners:
+            listener.close()
 
     async def stop(self, grace_s: float = 2.0) -> None:
         """Stop listening at once, finish the responses in progress, close every connection.
@@ -95,10 +94,10 @@ class HttpServer:
         is not finished by then is aborted, and its handler cancelled. A second call with less
         patience cuts the first one short.
         """
-        shared, listener = self._shared, self._listener
-        if listener is None:
+        shared = self._shared
+        if not self._listeners:
             return
-        listener.close()
+        self.stop_listening()
         shared.draining = True
         shared.emptied.clear()
         for connection in list(self._shared.connections):
@@ -115,7 +114,8 @@ class HttpServer:
             self._sweep_timer.cancel()
         with suppress(TimeoutError):
             async with asyncio.timeout(_ABORT_S):
-                await listener.wait_closed()
+                for listener in self._listeners:
+                    await listener.wait_closed()
 
     async def _abort(self) -> None:
         for connection in list(self._shared.connections):

@@ -1,5 +1,6 @@
 """Accept a job: check it, store it, and only then say so."""
 
+import asyncio
 import json
 from collections.abc import Container
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from hermod.domain.errors import bad_request
 from hermod.domain.ids import uuid7
 from hermod.domain.job import (
     IN_HAND_BYTES,
+    Claim,
     ClaimedJob,
     JobView,
     Mode,
@@ -90,6 +92,13 @@ class SubmitJob:
         if claim is None:
             await self._store.submit_job(job)
             return _pending(job)
+        # Once begun it is carried to its end, whatever becomes of our caller: a commit that nobody
+        # waits for any more would leave a lease behind that nobody keeps.
+        await asyncio.shield(self._commit_and_start(job, claim))
+        return _pending(job)
+
+    async def _commit_and_start(self, job: NewJob, claim: Claim) -> None:
+        """Store a job leased to this process, in the slot that was reserved for it."""
         try:
             lease = await self._store.submit_job(job, claim)
         except BaseException:
@@ -111,11 +120,10 @@ class SubmitJob:
                 on_unknown=job.on_unknown,
                 ttl_s=job.ttl_s,
                 options=job.options,
-                size=len(body),
-                body=body,
+                size=len(job.body),
+                body=job.body,
             )
         )
-        return _pending(job)
 
     def _new_job(
         self,

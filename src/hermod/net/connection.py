@@ -5,6 +5,7 @@ import select
 import socket
 from typing import Final, cast
 
+from hermod.domain.failpoint import failpoint
 from hermod.net.messages import Limits, NetError, Reason, Reply
 from hermod.net.reading import ReplyReader
 
@@ -62,9 +63,12 @@ class Connection(asyncio.Protocol):
             else:
                 transport.write(head)
                 transport.write(body)
+            failpoint("net.request_sent")
+            failpoint("net.waiting")
             reply = await outcome
             if reply is None:
                 raise self._take_error()
+            failpoint("net.reply_read")
         except BaseException:
             transport.abort()
             raise
@@ -128,6 +132,7 @@ class Connection(asyncio.Protocol):
         if reply is not None:
             self._settle(reply)
         else:
+            failpoint("net.reply_half_read")
             self._note_progress()
 
     def eof_received(self) -> None:
@@ -137,6 +142,9 @@ class Connection(asyncio.Protocol):
             self._settle(self._reader.feed_eof())
         except NetError as error:
             self._fail(self._cut(error.detail))
+
+    def pause_writing(self) -> None:
+        failpoint("net.request_half_sent")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+from hermod.domain.failpoint import failpoint
 from hermod.net.connection import Connection
 from hermod.net.messages import NetError, Reason, Trust
 from hermod.net.target import Target
@@ -47,6 +48,7 @@ class Dialer:
             return connection
 
         try:
+            failpoint("net.connect.before")
             connection = await first_up(connect, await self._lookup(target.host, target.port))
         except ssl.SSLError as error:
             detail = f"no trusted connection to {target.authority}: {error.reason or error}"
@@ -58,6 +60,7 @@ class Dialer:
         # Only now: uvloop never reports the loss of a connection whose making was cancelled.
         if connection.is_open():
             self.open.add(connection)
+        failpoint("net.connect.after")
         return connection
 
     async def _lookup(self, host: str, port: int) -> list[str]:

@@ -14,6 +14,7 @@ from hermod.calls.call import Called, Caller, CallSpec
 from hermod.domain.clock import Clock
 from hermod.domain.deadlines import job_deadline_failure
 from hermod.domain.errors import StoreError
+from hermod.domain.failpoint import failpoint
 from hermod.domain.failure import Failure
 from hermod.domain.job import (
     AttemptState,
@@ -29,6 +30,7 @@ from hermod.domain.retry import GiveUp, decide
 from hermod.domain.suspicion import unknown_outcome_failure
 from hermod.store.api import Store
 from hermod.worker.gate import ByteGate
+from hermod.worker.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,8 @@ class Stop(Enum):
     """Why a run was told to stop."""
 
     LEASE_LOST = "lease_lost"
+    STORE_AWAY = "store_away"
+    """The lease will run out before it can be renewed."""
     DRAINED = "drained"
 
 
@@ -85,16 +89,20 @@ class Run:
     due_at: int = 0
     """When that backoff is over, on the wall clock."""
 
-    def stop(self, why: Stop) -> None:
-        """Have the run end soon. A write to the store is never cut short, a call or a wait is."""
+    def stop(self, why: Stop) -> bool:
+        """Have the run end soon; False if it goes on, or was told so before.
+
+        A write to the store is never cut short, a call or a wait is.
+        """
         writes = self.phase in {Phase.WRITING, Phase.FINISHING}
-        if self.stopped is not None or (writes and why is Stop.LEASE_LOST):
-            return  # of the lease, a write hears from the store: it may just have given it up
+        if self.stopped is not None or (writes and why is not Stop.DRAINED):
+            return False  # of the lease, a write hears from the store: it may just have given it up
         self.stopped = why
         if why is Stop.LEASE_LOST:
             log.warning("job %s: lease lost, stopping", self.lease.job_id)
         if self.task is not None and self.phase in _INTERRUPTIBLE:
             self.task.cancel()
+        return True
 
     def enter(self, phase: Phase) -> None:
         """Begin something that `stop` may cut short. Raises when it already was called."""
@@ -120,6 +128,8 @@ class Runner:
         self._caller = caller
         self._clock = clock
         self._lease_s = lease_s
+        self.outage = Outage(clock)
+        """What the jobs and the loops of one worker tell about the store."""
         self._gates: defaultdict[str, ByteGate] = defaultdict(partial(ByteGate, large_bodies))
         self._chance = chance
 
@@ -134,7 +144,9 @@ class Runner:
                 await self._give_back(run)
         except StoreError as error:
             # The lease runs out, and then this or another worker takes the job again.
-            log.error("job %s: left to its lease, the store failed: %s", run.lease.job_id, error)
+            log.debug("job %s: left to its lease: %s", run.lease.job_id, error)
+            self.outage.failed("writing", error)
+            self.outage.left(1)
         except Exception:  # the boundary of a job: it ends as failed, the worker goes on
             log.exception("job %s: unexpected error", run.lease.job_id)
             await self._crash(run)
@@ -254,15 +266,18 @@ class Runner:
         while True:
             try:
                 return await verb(*args, **kwargs)
-            except StoreError:
+            except StoreError as error:
                 lease_ends_s = run.renewed_at + self._lease_s
                 if run.stopped is not None or self._clock.monotonic() + delay_s > lease_ends_s:
                     raise
-            await asyncio.sleep(delay_s)
+                self.outage.failed("writing", error)
+            # Jitter, or all jobs would come at once when the store is back.
+            await asyncio.sleep(delay_s * (0.5 + self._chance() / 2))
             delay_s = min(delay_s * 2, 2.0)
 
     async def _finish(self, run: Run, finish: Finish) -> None:
         run.phase = Phase.FINISHING
+        failpoint("worker.answer_before_finish")
         if not await self._while_leased(run, self._store.finish_job, run.lease, finish):
             log.warning("job %s: lease lost, its result is dropped", run.lease.job_id)
 
@@ -284,11 +299,14 @@ class Runner:
                 ended = Retry(state, spent=False, error_type=Stop.DRAINED.value)
                 await self._store.put_back(run.lease, ended, self._clock.now())
         except StoreError as error:
-            log.error("job %s: could not be given back: %s", run.lease.job_id, error)
+            log.debug("job %s: could not be given back: %s", run.lease.job_id, error)
+            self.outage.failed("giving jobs back", error)
+            self.outage.left(1)
 
     async def _crash(self, run: Run) -> None:
         """A defect of ours ends the job, in Bifrost's words for a worker's panic."""
-        fault = Fault(Failure("internal error: the worker failed unexpectedly", status_code=500))
+        failure = Failure("internal error: the worker failed unexpectedly", status_code=500)
+        fault = Fault(failure, unknown=run.phase is Phase.CALLING)
         try:
             await self._finish(run, _failed(run.job, fault, None))
         except Exception:  # nothing is left to try: the lease runs out and the job runs again

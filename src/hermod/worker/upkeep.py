@@ -1,6 +1,7 @@
 """What must be done now and then, whoever does it."""
 
 from hermod.domain.clock import Clock
+from hermod.domain.failpoint import failpoint
 from hermod.store.api import Store
 from hermod.worker.identity import Identity
 
@@ -18,17 +19,19 @@ class Upkeep:
         self._store = store
         self._clock = clock
         self._identity = identity
-        self._orphans_s = clock.monotonic()
+        self._orphans_due_s = clock.monotonic()
 
     async def bury_the_dead(self) -> None:
         """Take the leases of workers whose process is gone. Raises StoreError."""
         for worker in self._identity.dead():
             while await self._store.release_worker(worker.worker_id, BATCH) == BATCH:
                 pass
+            failpoint("upkeep.before_bury")
             worker.bury()
 
     async def pass_once(self) -> None:
         """One round. Raises StoreError."""
+        failpoint("upkeep.before")
         await self.bury_the_dead()
         for step in (
             self._store.recover_lost_leases,
@@ -37,8 +40,9 @@ class Upkeep:
         ):
             while await step(BATCH) == BATCH:
                 pass
-        if self._clock.monotonic() - self._orphans_s >= _ORPHANS_EVERY_S:
-            self._orphans_s = self._clock.monotonic()
+        if self._clock.monotonic() >= self._orphans_due_s:
             too_old_at = self._clock.now() - _ORPHAN_AGE_US
             while await self._store.delete_orphans(too_old_at, BATCH) == BATCH:
                 pass
+            self._orphans_due_s = self._clock.monotonic() + _ORPHANS_EVERY_S
+        failpoint("upkeep.after")

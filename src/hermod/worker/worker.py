@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -35,9 +36,12 @@ class Worker:
         clock: Clock,
         identity: Identity,
         settings: WorkerSettings,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
         self._runner = runner
+        self._outage = runner.outage
+        self._chance = chance
         self._clock = clock
         self._settings = settings
         self._claim = Claim(identity.worker_id, settings.lease_s, settings.job_deadline_s)
@@ -49,6 +53,8 @@ class Worker:
         self._draining = False
         self._leaving = False
         """The grace of the drain is over."""
+        self._reserved = 0
+        """Slots held for submits whose commit is under way."""
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._claiming: asyncio.Task[None] | None = None
@@ -63,7 +69,8 @@ class Worker:
 
     async def open(self) -> None:
         """Take over what dead predecessors left, then begin."""
-        await self._upkeep.bury_the_dead()
+        # A store that fails just now is no reason to leave: the first upkeep does the same.
+        await self._guarded("taking over", self._upkeep.bury_the_dead)
         self._store.on_work(self._work_came)
         loop = asyncio.get_running_loop()
         self._claiming = loop.create_task(self._claim_work())
@@ -87,6 +94,7 @@ class Worker:
             log.info("drain: giving %d running jobs back", len(self._runs))
         self.hurry()
         await self.settle(leave_s)
+        self._outage.ends()
         for task in self._loops:
             task.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -94,7 +102,8 @@ class Worker:
     async def settle(self, leave_s: float = 5.0) -> None:
         """Wait for jobs to be given back, those included that were accepted at the last moment."""
         if not await self._is_quiet(leave_s):
-            log.error("drain: %d jobs are left to their leases", len(self._runs))
+            left = len(self._runs) + self._reserved
+            log.error("drain: %d jobs are left to their leases", left)
 
     async def _is_quiet(self, within_s: float) -> bool:
         try:
@@ -119,15 +128,24 @@ class Worker:
         if self._draining or place.backlog or place.taken >= place.cap:
             return None
         place.taken += 1
+        self._reserved += 1
+        self._quiet.clear()
         return self._claim
 
     def give_back(self, lane: str) -> None:
         """See `hermod.jobs.slots.Slots`."""
+        self._reserved -= 1
         self._freed(lane)
+        self._note_quiet()
 
     def start(self, job: ClaimedJob) -> None:
         """See `hermod.jobs.slots.Slots`."""
+        self._reserved -= 1
         self._begin(job)
+
+    def _note_quiet(self) -> None:
+        if not self._runs and not self._reserved:
+            self._quiet.set()
 
     def _begin(self, job: ClaimedJob, suspicion: int = 0) -> None:
         run = Run(job, job.lease, self._clock.monotonic(), suspicion)
@@ -149,8 +167,7 @@ class Worker:
             job = run.job
             if self._runs.get(job.lease.job_id) is run:
                 del self._runs[job.lease.job_id]
-            if not self._runs:
-                self._quiet.set()
+            self._note_quiet()
             if run.suspicion:
                 self._wake.set()
             else:
@@ -174,7 +191,7 @@ class Worker:
             await self._doze()
             self._wake.clear()
             if not await self._guarded("claiming", self._claim_all):
-                await asyncio.sleep(_STORE_PAUSE_S)
+                await asyncio.sleep(self._jittered(_STORE_PAUSE_S))
                 self._wake.set()
 
     async def _claim_all(self) -> None:
@@ -266,7 +283,7 @@ class Worker:
         while True:
             await asyncio.sleep(pause_s)
             renewed = await self._guarded("renewing leases", self._renew)
-            pause_s = self._settings.renew_s if renewed else self._retry_s
+            pause_s = self._settings.renew_s if renewed else self._jittered(self._retry_s)
 
     @property
     def _retry_s(self) -> float:
@@ -299,8 +316,9 @@ class Worker:
         last_call_s = min(_LAST_CALL_S, self._settings.lease_s / 6)
         margin_s = self._retry_s + last_call_s
         for run in runs:
-            if now + margin_s > run.renewed_at + self._settings.lease_s:
-                run.stop(Stop.LEASE_LOST)
+            ends = now + margin_s > run.renewed_at + self._settings.lease_s
+            if ends and run.stop(Stop.STORE_AWAY):
+                self._outage.left(1)
 
     # Upkeep
 
@@ -316,10 +334,17 @@ class Worker:
         """Whether it went well. Nobody would notice the end of a loop, and jobs would wait."""
         try:
             await action()
-        except (StoreError, OSError) as error:
+        except StoreError as error:
+            self._outage.failed(what, error)
+        except OSError as error:
             log.warning("%s: %s", what, error)
         except Exception:  # the boundary of a loop
             log.exception("%s: unexpected error", what)
         else:
+            self._outage.worked()
             return True
         return False
+
+    def _jittered(self, pause_s: float) -> float:
+        """Up to half of it less: what failed together shall not come back together."""
+        return pause_s * (0.5 + self._chance() / 2)

@@ -156,11 +156,17 @@ FROM claimed LEFT JOIN hermod.request ON request.job_id = claimed.id
 ORDER BY run_at, seq
 
 -- name: claimed_before
--- What a claim took whose reply was lost.
+-- What a claim took whose reply was lost, leased anew.
+WITH claimed AS (
+    UPDATE hermod.job
+    SET lease_until = coalesce($1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint) + $2
+    WHERE state = 'running' AND worker_id = $3 AND claim_no = $4
+    RETURNING seq, id, attempt, tenant_id, owner, kind, lane, model, created_at, deadline_at,
+        attempts_spent, suspicion, on_unknown, ttl_s, options
+)
 SELECT id, attempt, tenant_id, owner, kind, lane, model, created_at, deadline_at, attempts_spent,
     suspicion, on_unknown, ttl_s, options, coalesce(size, 0), body
-FROM hermod.job LEFT JOIN hermod.request ON request.job_id = job.id
-WHERE state = 'running' AND worker_id = $1 AND claim_no = $2
+FROM claimed LEFT JOIN hermod.request ON request.job_id = claimed.id
 ORDER BY seq
 
 -- name: renew_leases

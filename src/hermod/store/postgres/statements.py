@@ -61,8 +61,8 @@ class Statements:
         self._woken = woken
         self._unsure: set[Lease] = set()
         """Leases under which a write may have happened that its caller was told has failed."""
-        self._unheard: dict[str, int] = {}
-        """By worker, the number of a claim whose reply never came."""
+        self._unheard: dict[tuple[str, str, Any], int] = {}
+        """The numbers of claims whose replies never came, by worker, verb and lane."""
         self._claims = 0
         self.storage_full = False
         """Whether the last write found no room."""
@@ -146,22 +146,28 @@ class Statements:
         self, verb: str, claim: Claim, among: Any, limit: int, last: Any
     ) -> list[ClaimedJob]:
         """Lease jobs; first of all those of a claim whose reply was lost. Raises StoreError."""
-        unheard = self._unheard.get(claim.worker_id)
-        if unheard is not None:
-            rows = await self.run("claimed_before", claim.worker_id, unheard)
-            del self._unheard[claim.worker_id]
+        lease_us = calls.microseconds(claim.lease_s)
+        asked = (claim.worker_id, verb, among)
+        if asked in self._unheard:
+            earlier = (claim.worker_id, self._unheard[asked])
+            rows = await self.run("claimed_before", self._lease_now(), lease_us, *earlier)
+            del self._unheard[asked]
             if rows:
                 return calls.claimed(rows, claim)
         self._claims += 1
         number = self._claims
-        clocks, lease_us = (self._now(), self._lease_now()), calls.microseconds(claim.lease_s)
+        clocks = (self._now(), self._lease_now())
         leased = (claim.worker_id, lease_us, number, last)
         try:
             rows = await self.write(verb, *clocks, among, limit, *leased)
         except ReplyLost:
-            self._unheard[claim.worker_id] = number
+            self._unheard[asked] = number
             raise
         return calls.claimed(rows, claim)
+
+    def unheard(self, verb: str) -> list[Any]:
+        """What `verb` should be asked for again, because it may have leased jobs unheard."""
+        return [among for _, asked, among in self._unheard if asked == verb]
 
     async def begin_attempts(self, group: Sequence[NextAttempt]) -> Sequence[Lease | None]:
         """End attempts and begin the next ones; the new leases."""

@@ -302,11 +302,12 @@ class PostgresStore:
 
     async def due_lanes(self) -> Mapping[str, int]:
         rows = await self._read("due_lanes")
-        return {lane: run_at for lane, run_at in rows if run_at is not None}
+        due = {lane: run_at for lane, run_at in rows if run_at is not None}
+        return due | dict.fromkeys(self._ask.unheard("claim_jobs"), 0)
 
     async def suspects_due_at(self) -> int | None:
         ((run_at,),) = await self._read("suspects_due_at")
-        return run_at
+        return 0 if self._ask.unheard("claim_suspects") else run_at
 
     async def counts(self) -> Mapping[tuple[str, str, State], int]:
         rows = await self._read("counts")

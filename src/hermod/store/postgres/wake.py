@@ -33,6 +33,8 @@ _BEAT_S: Final = 10.0
 _PROBE_S: Final = 2.0
 _POLL_S: Final = 0.25
 """How often we look where no notification gets through."""
+_FAREWELL_S: Final = 0.5
+"""For what has yet to be told when we leave."""
 _PAUSE_S: Final = (0.1, 2.0)
 """Between two tries to connect: the first, and where they stop growing."""
 
@@ -56,6 +58,8 @@ class Wake:
         self._owed: set[str] = set()
         """Lanes that the others have not been told of."""
         self._kick = asyncio.Event()
+        self._all_told = asyncio.Event()
+        self._all_told.set()
         self._heard_ourselves = asyncio.Event()
         self._listening = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -70,6 +74,7 @@ class Wake:
         self._call(lanes)
         self._owed.update(lanes)
         if self._owed:
+            self._all_told.clear()
             self._kick.set()
 
     async def start(self) -> None:
@@ -80,7 +85,10 @@ class Wake:
                 await self._listening.wait()
 
     async def close(self) -> None:
-        """Stop listening."""
+        """Tell the last, then stop listening."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL_S):
+                await self._all_told.wait()
         tasks = {*self._looks, *({self._task} if self._task else ())}
         for task in tasks:
             task.cancel()
@@ -128,19 +136,31 @@ class Wake:
                 "mode: looking for work every %g s instead",
                 _POLL_S,
             )
+        beats_at_s = self._clock.monotonic() + beat_s
         while not broken.is_set():
-            try:
-                async with asyncio.timeout(beat_s):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(beats_at_s - self._clock.monotonic()):
                     await self._kick.wait()
-            except TimeoutError:
+            self._kick.clear()
+            if self._clock.monotonic() >= beats_at_s:
+                beats_at_s = self._clock.monotonic() + beat_s
                 await self._keep_time(connection)
                 if beat_s == _POLL_S:
                     await self._look()
-            self._kick.clear()
             if self._owed and not broken.is_set():
-                owed, self._owed = self._owed, set()
-                text = "\n".join(owed)
-                await self._say(connection, text if len(text) < _PAYLOAD_BYTES else _LOOK)
+                await self._tell_the_others(connection)
+
+    async def _tell_the_others(self, connection: Connection) -> None:
+        owed, self._owed = self._owed, set()
+        text = "\n".join(owed)
+        try:
+            await self._say(connection, text if len(text) < _PAYLOAD_BYTES else _LOOK)
+        except BaseException:
+            self._owed |= owed  # on the next connection
+            self._kick.set()
+            raise
+        if not self._owed:
+            self._all_told.set()
 
     async def _say(self, connection: Connection, payload: str) -> None:
         async with asyncio.timeout(STATEMENT_TIMEOUT_S):
@@ -162,6 +182,8 @@ class Wake:
         return True
 
     def _hear(self, connection: Any, sender: int, _channel: str, payload: Any) -> None:
+        if connection.is_closed():
+            return
         if sender == connection.get_server_pid():
             self._heard_ourselves.set()  # this process knows already
         elif payload == _LOOK:
