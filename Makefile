@@ -45,8 +45,20 @@ bench: $(VENV)/dev ## Measure; raw figures go to bench/results/ (ARGS="--quick")
 	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: torture
-torture: $(VENV)/dev ## 5,000 jobs, ten kill -9, and the verdict (ARGS="--seed 7")
-	@$(BIN)/python -m tests.support.torture --jobs 5000 --kills 10 $(ARGS)
+torture: $(VENV)/dev ## 5,000 jobs, 20 kill -9, and the verdict (ARGS="--start-postgres --seed 7")
+	@$(BIN)/hermod torture $(ARGS)
+
+.PHONY: faults
+faults: $(VENV)/dev ## The fault suite in its long form: every failpoint, real durations
+	@$(BIN)/python -m pytest tests/faults --all-points $(ARGS)
+
+.PHONY: mutants
+mutants: $(VENV)/dev ## Break the product on purpose, way by way, and see a test notice (ARGS=finish)
+	@$(BIN)/python -m tests.mutants $(ARGS)
+
+.PHONY: upgrade
+upgrade: $(VENV)/dev ## The release before, with all its acceptance tests, on today's schema
+	@$(BIN)/python -m tests.upgrade $(ARGS)
 
 .PHONY: real-text
 real-text: $(VENV)/dev ## Real texts through llama.cpp's server, in an environment of its own
