@@ -28,6 +28,7 @@ import msgspec
 import uvloop
 
 from hermod.domain.clock import Clock
+from hermod.domain.fingerprint import fingerprint
 from hermod.providers import mock, mock_shapes
 
 _KINDS: Final = {
@@ -71,7 +72,8 @@ class UpstreamSettings:
     """Size of the canned text; 0 for a reply of 1.4 KB."""
     echo: bool = False
     record: Path | None = None
-    """Append one line of JSON per received call."""
+    """Append one line of JSON per received call, and one when it ends: with the fingerprint of the
+    answer, or null if the caller was gone."""
     seed: int = 0
 
 
@@ -290,14 +292,17 @@ class MockUpstream:
             self._in_flight += 1
             self._max_in_flight = max(self._max_in_flight, self._in_flight)
 
-    def ended(self, path: str, status: int | None) -> None:
-        """A reply was written; or, with status None, its caller went away first."""
-        if path in _KINDS:
-            self._in_flight -= 1
-            if status is None:
-                self._abandoned += 1
-            else:
-                self._answered[path, status] += 1
+    def ended(self, call: _Call, status: int | None, whole: bytes = b"") -> None:
+        """A whole reply was written; or, with status None, its caller went away first."""
+        if call.path not in _KINDS:
+            return
+        self._in_flight -= 1
+        if status is None:
+            self._abandoned += 1
+        else:
+            self._answered[call.path, status] += 1
+        if self._record is not None:
+            self._write(self._record, _end_line(call, whole))
 
 
 class _Connection(asyncio.Protocol):
@@ -309,7 +314,7 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._current = ""
+        self._current: _Call | None = None
         self._queue: deque[_Call] = deque()
         self.on_message_begin()
 
@@ -324,7 +329,8 @@ class _Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            self._upstream.ended(self._current, None)
+            if self._current is not None:
+                self._upstream.ended(self._current, None)
 
     def abort(self) -> None:
         """Drop the client."""
@@ -384,7 +390,7 @@ class _Connection(asyncio.Protocol):
 
     def _begin(self, call: _Call) -> None:
         planned = self._upstream.plan(call)
-        self._current = call.path
+        self._current = call
         self._upstream.begun(call.path)
         if planned.delay_s > 0:
             self._timer = self._loop.call_later(planned.delay_s, self._end, call, planned)
@@ -393,11 +399,12 @@ class _Connection(asyncio.Protocol):
 
     def _end(self, call: _Call, planned: _Planned) -> None:
         self._timer = None
-        self._upstream.ended(call.path, planned.status)
         if self._transport is None:
+            self._upstream.ended(call, None)
             return
-        stamp = _STAMP_FORMAT % time.monotonic_ns()
-        self._transport.write(stamp.join(planned.parts))
+        whole = (_STAMP_FORMAT % time.monotonic_ns()).join(planned.parts)
+        self._upstream.ended(call, planned.status, whole)
+        self._transport.write(whole)
         if not call.keep_alive:
             self._transport.close()
         elif self._queue:
@@ -418,6 +425,16 @@ def _record_line(kind: str, model: str, call: _Call, status: int) -> bytes:
         "prompt_sha256": hashlib.sha256(prompt.encode()).hexdigest(),
         "nonce": nonce[1] if nonce else None,
         "status": status,
+    }
+    return msgspec.json.encode(line) + b"\n"
+
+
+def _end_line(call: _Call, whole: bytes) -> bytes:
+    body = whole.partition(b"\r\n\r\n")[2]
+    line = {
+        "ns": time.monotonic_ns(),
+        "request_id": call.request_id or None,
+        "answer": fingerprint(msgspec.json.decode(body)) if body else None,
     }
     return msgspec.json.encode(line) + b"\n"
 

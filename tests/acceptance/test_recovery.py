@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
+from hermod.torture.history import Call
+from hermod.torture.record import read_record
 from tests.support.database import attempts_of, raw_id, rows, state_of, tamper
-from tests.support.history import Call
 from tests.support.program import Gateway, MockUpstream, chat, client, submit, wait_done
-from tests.support.torture import read_record
 from tests.support.waiting import wait_until
 
 HOUR: dict[str, Any] = {"lease_s": 3600, "renew_s": 1000, "upkeep_s": 0.3}
@@ -31,7 +31,8 @@ class Upstream(MockUpstream):
 
     def calls(self, job_id: str) -> list[Call]:
         """Every call for a job, in order."""
-        return [call for call in read_record(self._record) if call.job_id == job_id]
+        calls, _ = read_record(self._record)
+        return [call for call in calls if call.job_id == job_id]
 
     def wait_called(self, job_id: str, times: int = 1) -> None:
         """Until a job's calls have come in."""

@@ -3,8 +3,6 @@
 The one exception is `tamper`, with which a test stages what it cannot wait for.
 """
 
-import re
-import shutil
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -13,19 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import apsw
-
-from tests.support.history import Attempt, Job, Stored
-
-NONCE = re.compile(r"nonce:([\w-]+)")
-
-
-def copy_database(app_dir: Path, to: Path) -> Path:
-    """What lies on the disk, WAL included, while nobody writes. Returns `to`."""
-    to.mkdir(parents=True)
-    for name in ("hermod.db", "hermod.db-wal"):
-        if (app_dir / name).exists():
-            shutil.copyfile(app_dir / name, to / name)
-    return to
 
 
 @contextmanager
@@ -69,40 +54,3 @@ def tamper(app_dir: Path, sql: str, *values: Any) -> None:
         connection.execute(sql, values)
     finally:
         connection.close()
-
-
-def read_stored(app_dir: Path) -> Stored:
-    """Everything the history checker asks of a database that nobody writes to."""
-    with closing(sqlite3.connect(app_dir / "hermod.db")) as connection:
-        execute = connection.execute
-        integrity = "; ".join(text for (text,) in execute("PRAGMA integrity_check"))
-        jobs = [
-            Job(str(uuid.UUID(bytes=row[0])), _nonce(row[1]), *row[2:])
-            for row in execute(
-                """SELECT id, coalesce(substr(body, 1, 400), (
-                        SELECT substr(data, 1, 400) FROM payload_chunk
-                        WHERE job_id = id AND part = 0 AND n = 0)),
-                    state, attempt, on_unknown, lane,
-                    (SELECT count(*) FROM result WHERE result.seq = job.seq)
-                FROM job LEFT JOIN request ON request.seq = job.seq"""
-            )
-        ]
-        attempts = [
-            Attempt(str(uuid.UUID(bytes=row[0])) if row[0] else "", *row[1:])
-            for row in execute(
-                """SELECT id, n, attempt.state, attempt.started_at, ended_at
-                FROM attempt LEFT JOIN job ON job.seq = attempt.seq"""
-            )
-        ]
-        counters = {
-            (lane, state): n
-            for lane, state, n in execute(
-                "SELECT lane, state, sum(n) FROM job_count GROUP BY lane, state"
-            )
-        }
-    return Stored(jobs, attempts, counters, integrity)
-
-
-def _nonce(request: bytes | None) -> str | None:
-    found = NONCE.search((request or b"").decode("utf-8", "replace"))
-    return found[1] if found else None

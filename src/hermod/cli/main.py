@@ -7,6 +7,7 @@ import click
 from hermod import __version__
 from hermod.cli.mock_upstream import mock_upstream
 from hermod.cli.serve import serve
+from hermod.cli.torture import torture
 
 
 class _ServeByDefault(click.Group):
@@ -30,6 +31,7 @@ def main() -> None:
     hermod                      the same as hermod serve
     hermod serve --port 9090
     hermod mock-upstream        an OpenAI-shaped server that calls nobody
+    hermod torture              kill it at random under load, and judge what was promised
     """
     _open_standard_streams()
 
@@ -43,3 +45,4 @@ def _open_standard_streams() -> None:
 
 main.add_command(serve)
 main.add_command(mock_upstream)
+main.add_command(torture)

@@ -49,7 +49,7 @@ _SHARE = click.FloatRange(0, 1)
 @click.option(
     "--record",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Append a line of JSON per received call.",
+    help="Append a line of JSON per received call, and one when it ends.",
 )
 @click.option("--seed", default=0, help="Of the dice for errors and latencies.")
 def mock_upstream(
