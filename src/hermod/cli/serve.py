@@ -62,7 +62,7 @@ def _alone(loaded: Loaded) -> int:
     """One process, this one. The exit code."""
 
     def started(running: service.Service) -> None:
-        click.echo(banner(loaded, running.store.name, running.port))
+        _show(banner(loaded, running.store.name, running.port))
 
     try:
         service.run(loaded.settings, started)
@@ -91,10 +91,20 @@ def _supervised(loaded: Loaded) -> int:
         settings.processes,
         gateway,
         sockets=sockets,
-        started=lambda store: click.echo(banner(loaded, store, port)),
+        started=lambda store: _show(banner(loaded, store, port)),
         drain_s=settings.hermod.drain_s,
         clock=SystemClock(),
     ).run()
+
+
+def _show(text: str) -> None:
+    """Print, if anybody can read it: a full disk behind the output is no reason to stop."""
+    try:
+        click.echo(text)
+    except OSError as error:
+        log.warning("the banner cannot be printed: %s", error)
+        # What is left in the buffer would fail again at the exit, and change its code.
+        sys.stdout = None
 
 
 def _cannot_start(error: StoreError | OSError) -> int:

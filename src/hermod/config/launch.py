@@ -202,7 +202,7 @@ def _database(choices: Choices, app_dir: Path) -> Database:
 
 def _warn_of_misspelt_variables(environ: Mapping[str, str], report: Report) -> None:
     names = {f"HERMOD_{flag.upper()}" for flag in SERVE_FLAGS}
-    names |= {"HERMOD_ADMIN_TOKEN", "HERMOD_ENCRYPTION_KEY"}
+    names |= {"HERMOD_ADMIN_TOKEN", "HERMOD_ENCRYPTION_KEY", "HERMOD_FAILPOINTS"}
     for name in sorted(environ):
         # Others may have variables of that prefix; only what looks like a slip is worth a word.
         if name.startswith("HERMOD_") and name not in names and (hint := did_you_mean(name, names)):

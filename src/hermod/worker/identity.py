@@ -34,7 +34,8 @@ class Identity:
             path = self._path(self.worker_id)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             if _lock(descriptor) and _is_still(path, descriptor):
-                os.write(descriptor, f"{os.getpid()}\n".encode())
+                inode = os.fstat(descriptor).st_ino
+                os.write(descriptor, f"{os.getpid()} {inode}\n".encode())
                 self._descriptor = descriptor
                 return
             # Somebody looking for the dead took it between its birth and our lock.
@@ -53,7 +54,7 @@ class Identity:
                 log.warning("cannot tell whether worker %s is alive: %s", path.stem, error)
                 continue
             try:
-                if _lock(descriptor) and _is_still(path, descriptor):
+                if _lock(descriptor) and _is_still(path, descriptor) and not _is_copy(descriptor):
                     yield DeadWorker(path.stem, path)
             finally:
                 os.close(descriptor)
@@ -92,3 +93,13 @@ def _is_still(path: Path, descriptor: int) -> bool:
         return path.stat().st_ino == os.fstat(descriptor).st_ino
     except FileNotFoundError:
         return False
+
+
+def _is_copy(descriptor: int) -> bool:
+    """Whether the file is the copy of a lock file, which says nothing about the worker.
+
+    Who copies an app dir, or restores one, copies the names of workers that may live elsewhere;
+    their leases end by time.
+    """
+    words = os.pread(descriptor, 100, 0).split()
+    return len(words) > 1 and words[1] != str(os.fstat(descriptor).st_ino).encode()

@@ -1,0 +1,483 @@
+"""Ways to break the product, and for each the test that must notice.
+
+A mutant is a text of one file, found there exactly once, and what to put in its place. When the
+code changes, its text changes here too; when a test is renamed, so is its name here.
+"""
+
+from typing import Final, NamedTuple
+
+
+class Mutant(NamedTuple):
+    """One broken product."""
+
+    name: str
+    file: str
+    """Below `src/hermod`."""
+    old: str
+    new: str
+    test: str
+    """`path::function` of the test that must fail, for at least one of its parameters."""
+    only: str = ""
+    """Words of those parameters, as for `pytest -k`."""
+
+
+SQLITE: Final = "store/sqlite/queries.sql"
+SQLITE_VERBS: Final = "store/sqlite/verbs.py"
+POSTGRES: Final = "store/postgres/queries.sql"
+CONTRACT: Final = "tests/store/contract"
+STALE: Final = f"{CONTRACT}/test_fencing.py::test_a_write_with_a_stale_lease_changes_nothing"
+CLAIMS: Final = f"{CONTRACT}/test_claim.py"
+RECOVERY: Final = f"{CONTRACT}/test_recovery.py"
+READ: Final = f"{CONTRACT}/test_read.py"
+WORKER: Final = "tests/worker/test_worker.py"
+
+
+def on_sqlite(name: str, old: str, new: str, test: str, only: str = "") -> Mutant:
+    """A query of SQLite's."""
+    only = f"SqliteDatabase and {only}" if only else "SqliteDatabase"
+    return Mutant(f"sqlite: {name}", SQLITE, old, new, test, only)
+
+
+def in_verbs(name: str, old: str, new: str, test: str) -> Mutant:
+    """A verb of SQLite's."""
+    return Mutant(f"sqlite: {name}", SQLITE_VERBS, old, new, test, "SqliteDatabase")
+
+
+def on_postgres(name: str, old: str, new: str, test: str, only: str = "") -> Mutant:
+    """A statement of PostgreSQL's."""
+    only = f"PostgresDatabase and {only}" if only else "PostgresDatabase"
+    return Mutant(f"postgresql: {name}", POSTGRES, old, new, test, only)
+
+
+_FENCE: Final = "WHERE id = ? AND state = 'running' AND attempt = ? AND worker_id = ?"
+_ANY_ATTEMPT: Final = "WHERE id = ? AND state = 'running' AND ? > 0 AND worker_id = ?"
+_ANY_WORKER: Final = "WHERE id = ? AND state = 'running' AND attempt = ? AND ? <> ''"
+_ANY_HOLDER: Final = "WHERE id = ? AND attempt = ? AND ? <> ''"
+
+_FINISH: Final = "    suspicion = 0, worker_id = NULL, lease_until = NULL\n"
+_PUT_BACK: Final = "    suspicion = iif(?, 0, suspicion), worker_id = NULL, lease_until = NULL\n"
+_NEXT: Final = "    suspicion = iif(?, 0, suspicion), lease_until = ?\n"
+_RENEW: Final = "-- name: renew_lease\nUPDATE job SET lease_until = ?\n"
+_HANDLE: Final = "    SELECT seq FROM job "
+_REQUEST: Final = "FROM job LEFT JOIN request ON request.seq = job.seq\n"
+
+FENCES_ON_SQLITE: Final = tuple(
+    on_sqlite(f"{verb} ignores {what}", before + _FENCE, before + broken, STALE, verb)
+    for verb, before in {
+        "finish_job": _FINISH,
+        "put_back": _PUT_BACK,
+        "begin_attempt": _NEXT,
+        "renew_leases": _RENEW,
+        "record_handle": _HANDLE,
+        "read_request": _REQUEST,
+    }.items()
+    for what, broken in {
+        "the fencing token": _ANY_ATTEMPT,
+        "whose lease it is": _ANY_WORKER,
+        "whether the job still runs": _ANY_HOLDER,
+    }.items()
+)
+
+QUERIES_ON_SQLITE: Final = (
+    on_sqlite(
+        "attempts are not counted at the claim",
+        "-- every claim returns the rank to sort by.\n"
+        "UPDATE job SET state = 'running', attempt = attempt + 1,",
+        "-- every claim returns the rank to sort by.\n"
+        "UPDATE job SET state = 'running', attempt = attempt + 0,",
+        f"{CLAIMS}::test_every_claim_is_one_attempt_more",
+    ),
+    on_sqlite(
+        "a claim takes jobs past their deadline",
+        "WHERE state = 'queued' AND lane = :lane AND deadline_at >= :now",
+        "WHERE state = 'queued' AND lane = :lane",
+        f"{CLAIMS}::test_a_queued_job_is_not_started_after_its_queue_deadline",
+    ),
+    on_sqlite(
+        "a claim takes suspects",
+        "WHERE state = 'waiting' AND suspicion < 2 AND lane = :lane AND run_at <= :now",
+        "WHERE state = 'waiting' AND lane = :lane AND run_at <= :now",
+        f"{CLAIMS}::test_suspects_are_left_to_the_claim_of_suspects",
+    ),
+    on_sqlite(
+        "a claim takes waiting jobs before their time",
+        "suspicion < 2 AND lane = :lane AND run_at <= :now",
+        "suspicion < 2 AND lane = :lane",
+        f"{CLAIMS}::test_a_waiting_job_is_not_claimed_before_its_time",
+    ),
+    on_sqlite(
+        "a lease does not outlast its claim",
+        "lease_until = :lease_until, started_at = :now",
+        "lease_until = 0, started_at = :now",
+        f"{CLAIMS}::test_the_lease_of_a_claim_lasts_as_long_as_it_says",
+    ),
+    on_sqlite(
+        "recovery takes leases that hold",
+        "state = 'running' AND lease_until < ? ORDER BY",
+        "state = 'running' AND ? > 0 ORDER BY",
+        f"{RECOVERY}::test_leases_that_hold_are_not_taken",
+    ),
+    on_sqlite(
+        "releasing a worker takes everybody's leases",
+        "state = 'running' AND worker_id = ? LIMIT ?",
+        "state = 'running' AND ? <> '' LIMIT ?",
+        f"{RECOVERY}::test_the_leases_of_other_workers_are_left_to_them",
+    ),
+    on_sqlite(
+        "a lost lease raises no suspicion",
+        "suspicion = suspicion + 1",
+        "suspicion = suspicion",
+        f"{RECOVERY}::test_every_lost_lease_raises_the_suspicion",
+    ),
+    on_sqlite(
+        "results are deleted before they expire",
+        "SELECT seq, id, tenant_id, lane, state FROM job\n"
+        "WHERE expires_at IS NOT NULL AND expires_at <= ?",
+        "SELECT seq, id, tenant_id, lane, state FROM job\nWHERE expires_at IS NOT NULL AND ? > 0",
+        f"{CONTRACT}/test_ttl.py::test_a_job_is_kept_until_it_expires",
+    ),
+    on_sqlite(
+        "what has expired can be read",
+        "AND (expires_at IS NULL OR expires_at > :now) AND (:kind",
+        "AND (:kind",
+        f"{READ}::test_a_job_is_gone_at_the_instant_it_expires",
+    ),
+    on_sqlite(
+        "everybody of a tenant reads every job",
+        "(owner = :owner OR :is_admin)\n    AND (expires_at IS NULL OR expires_at > :now) AND",
+        "(owner <> '')\n    AND (expires_at IS NULL OR expires_at > :now) AND",
+        f"{READ}::test_a_stranger_sees_no_job",
+    ),
+    on_sqlite(
+        "an admin reads the jobs of other tenants",
+        "status_code, request_id, result.part, result.size, result.body\n"
+        "FROM job LEFT JOIN result ON result.seq = job.seq\n"
+        "WHERE id = :id AND tenant_id = :tenant_id AND",
+        "status_code, request_id, result.part, result.size, result.body\n"
+        "FROM job LEFT JOIN result ON result.seq = job.seq\nWHERE id = :id AND",
+        f"{READ}::test_a_stranger_sees_no_job",
+    ),
+    on_sqlite(
+        "everybody of a tenant reads every attempt",
+        "(owner = :owner OR :is_admin)\n    AND (expires_at IS NULL OR expires_at > :now)\nORDER",
+        "(owner <> '')\n    AND (expires_at IS NULL OR expires_at > :now)\nORDER",
+        f"{READ}::test_a_stranger_sees_no_attempt",
+    ),
+    on_sqlite(
+        "the pieces of young submits are taken for orphans",
+        "WHERE chunk.job_id < ?",
+        "WHERE ? <> ''",
+        f"{CONTRACT}/test_payloads.py::test_the_pieces_of_a_young_submit_are_left_alone",
+    ),
+    on_sqlite(
+        "a request that is there can be overwritten",
+        "DO UPDATE SET data = excluded.data WHERE part > 0",
+        "DO UPDATE SET data = excluded.data",
+        f"{CONTRACT}/test_groups.py::test_a_second_submit_of_an_id_fails_and_changes_nothing",
+    ),
+)
+
+VERBS_OF_SQLITE: Final = (
+    in_verbs(
+        "a claim records no attempt",
+        '        tx.run("insert_attempt", (seq, attempt, lane, model, claim.worker_id, tx.now))\n',
+        "",
+        f"{CLAIMS}::test_a_claimed_job_has_an_attempt_on_record",
+    ),
+    in_verbs(
+        "a submit with a claim records no attempt",
+        '    tx.run_many("insert_attempt", attempts)\n',
+        "",
+        f"{CONTRACT}/test_submit.py::test_a_job_submitted_with_a_claim_has_its_first_attempt",
+    ),
+    in_verbs(
+        "the next attempt is not recorded",
+        '            tx.run("insert_attempt", (seq, n, lane, model, lease.worker_id, tx.now))\n',
+        "            assert n\n",
+        f"{CONTRACT}/test_attempts.py::"
+        "test_a_job_has_one_attempt_in_flight_while_it_runs_and_none_after",
+    ),
+    in_verbs(
+        "a finish is not counted",
+        "            tx.moved(tenant_id, lane, State.RUNNING, finish.state)\n",
+        "            assert tenant_id\n",
+        f"{CONTRACT}/test_counters.py::test_counters_equal_a_real_count_after_random_verbs",
+    ),
+    in_verbs(
+        "a submit wakes nobody",
+        "            tx.woken.add(job.lane)\n",
+        "",
+        f"{CONTRACT}/test_wake.py::test_a_queued_job_is_heard_of_once_it_is_committed",
+    ),
+    in_verbs(
+        "a job that was put back wakes nobody",
+        "            tx.moved(tenant_id, lane, State.RUNNING, State.WAITING)\n"
+        "            tx.woken.add(lane)\n    return results",
+        "            tx.moved(tenant_id, lane, State.RUNNING, State.WAITING)\n    return results",
+        f"{CONTRACT}/test_wake.py::test_a_job_put_back_is_heard_of",
+    ),
+    in_verbs(
+        "any end of an attempt clears its job",
+        "    return ended.attempt_state is AttemptState.FAILED\n",
+        "    return True\n",
+        f"{CONTRACT}/test_attempts.py::test_a_job_put_back_with_an_unknown_outcome_stays_a_suspect",
+    ),
+    in_verbs(
+        "a lost attempt counts as a spent one",
+        "    ended = Retry(AttemptState.UNKNOWN, spent=False, error_type=why)\n",
+        "    ended = Retry(AttemptState.FAILED, spent=True, error_type=why)\n",
+        f"{RECOVERY}::test_the_outcome_of_a_lost_attempt_is_unknown",
+    ),
+    Mutant(
+        "sqlite: a group whose commit is not known runs again",
+        "store/sqlite/writer.py",
+        "except (*HITS_EVERYBODY, StoreUnavailable) as error:",
+        "except HITS_EVERYBODY as error:",
+        f"{CONTRACT}/test_failpoints.py::test_a_group_whose_commit_is_not_known_is_not_run_again",
+        "SqliteDatabase",
+    ),
+)
+
+VERBS_OF_POSTGRES: Final = (
+    Mutant(
+        "postgresql: a submit wakes nobody",
+        "store/postgres/statements.py",
+        "            self._woken(lanes)\n\n    async def read_jobs",
+        "            pass\n\n    async def read_jobs",
+        f"{CONTRACT}/test_wake.py::test_a_queued_job_is_heard_of_once_it_is_committed",
+        "PostgresDatabase",
+    ),
+    Mutant(
+        "postgresql: other processes are not told of work",
+        "store/postgres/wake.py",
+        '            self._call(payload.split("\\n"))\n',
+        "            pass\n",
+        "tests/store/postgres/test_told.py::test_work_of_one_process_is_heard_of_by_another",
+    ),
+)
+
+ELSEWHERE: Final = (
+    Mutant(
+        "a 202 before the commit",
+        "jobs/submit.py",
+        "            await self._store.submit_job(job)\n",
+        '            __import__("asyncio").ensure_future(self._store.submit_job(job))\n',
+        "tests/http/test_committed.py::test_a_submit_whose_commit_fails_is_not_accepted",
+        "large",
+    ),
+    Mutant(
+        "a result that could not be written at once is lost",
+        "worker/run.py",
+        "await self._while_leased(run, self._store.finish_job, run.lease, finish)",
+        "await self._store.finish_job(run.lease, finish)",
+        "tests/worker/test_worker_faults.py::"
+        "test_a_result_that_cannot_be_written_at_first_is_written_later",
+    ),
+    Mutant(
+        "a worker claims more than its slots",
+        "worker/worker.py",
+        "        asked = min(lane.free, CLAIM_BATCH)\n",
+        "        asked = CLAIM_BATCH\n",
+        "tests/worker/test_slots.py::test_a_backlog_is_claimed_as_far_as_there_are_slots",
+    ),
+    Mutant(
+        "a living worker is taken for dead",
+        "worker/identity.py",
+        "    except BlockingIOError:\n        return False\n",
+        "    except BlockingIOError:\n        return True\n",
+        f"{WORKER}::test_a_living_worker_is_left_alone",
+    ),
+    Mutant(
+        "a cancelled call leaves its connection open",
+        "net/connection.py",
+        "        except BaseException:\n            transport.abort()\n            raise\n",
+        "        except BaseException:\n            raise\n",
+        "tests/net/test_cancellation.py::test_cancelling_closes_the_connection",
+    ),
+    Mutant(
+        "a job that must not be sent twice is sent twice",
+        "domain/suspicion.py",
+        "    if on_unknown is OnUnknown.FAIL:\n        return unknown_outcome_failure()\n",
+        "",
+        f"{RECOVERY}::test_a_job_that_must_not_be_sent_twice_fails_with_its_lease",
+        "SqliteDatabase",
+    ),
+    Mutant(
+        "no job is poison",
+        "domain/suspicion.py",
+        "poison_failure() if suspicion + 1 >= POISON_AT else None",
+        "poison_failure() if suspicion + 1 > 99 else None",
+        f"{RECOVERY}::test_a_job_that_lost_its_lease_too_often_is_poison",
+        "SqliteDatabase",
+    ),
+    Mutant(
+        "a broken connection has a known outcome",
+        "calls/faults.py",
+        "Fault(failure, Retryable.BACKOFF, sent=error.sent, unknown=error.sent)",
+        "Fault(failure, Retryable.BACKOFF, sent=error.sent)",
+        "tests/unit/test_faults.py::"
+        "test_a_call_that_went_out_and_was_not_answered_has_an_unknown_outcome",
+    ),
+    Mutant(
+        "a 429 that says when costs a try",
+        "domain/retry.py",
+        "    return TryAgain(delay_s, spent=not free)",
+        "    return TryAgain(delay_s, spent=True)",
+        "tests/unit/test_retry.py::"
+        "test_a_429_with_retry_after_costs_no_try_however_many_were_spent",
+    ),
+)
+
+_ASKED: Final = "job.attempt = asked.attempt AND job.worker_id = asked.worker_id\n    RETURNING "
+_TOKEN: Final = ("job.attempt = asked.attempt", "true")
+_HOLDER: Final = ("job.worker_id = asked.worker_id", "true")
+_GUARDS: Final = {
+    "finish_job": (_ASKED + "job.id, asked.attempt, tenant_id, lane, asked.state", _TOKEN, _HOLDER),
+    "put_back": (_ASKED + "job.id, asked.attempt, tenant_id, lane, outcome", _TOKEN, _HOLDER),
+    "begin_attempt": (_ASKED + "job.id, asked.attempt, asked.worker_id", _TOKEN, _HOLDER),
+    "renew_leases": (
+        "job.attempt = held.attempt AND job.worker_id = held.worker_id",
+        ("job.attempt = held.attempt", "true"),
+        ("job.worker_id = held.worker_id", "true"),
+    ),
+    "record_handle": (
+        "WHERE id = $1 AND attempt = $2 AND worker_id = $3)",
+        ("attempt = $2", "$2 > 0"),
+        ("worker_id = $3", "$3 <> ''"),
+    ),
+    "read_request": (
+        "ON request.job_id = job.id\nWHERE id = $1 AND attempt = $2 AND worker_id = $3",
+        ("attempt = $2", "$2 > 0"),
+        ("worker_id = $3", "$3 <> ''"),
+    ),
+}
+"""Of each verb its guard, and how the token and the holder are left out of it. A job that does not
+run has no holder, so that condition is its state as well."""
+
+FENCES_ON_POSTGRES: Final = tuple(
+    on_postgres(f"{verb} ignores {what}", guard, guard.replace(*dropped, 1), STALE, verb)
+    for verb, (guard, token, holder) in _GUARDS.items()
+    for what, dropped in {
+        "the fencing token": token,
+        "whose lease it is, and the state": holder,
+    }.items()
+)
+
+QUERIES_ON_POSTGRES: Final = (
+    on_postgres(
+        "two claims take the same queued job",
+        "    ORDER BY priority DESC, seq LIMIT $4 - (SELECT count(*) FROM waiting)\n"
+        "    FOR NO KEY UPDATE SKIP LOCKED\n",
+        "    ORDER BY priority DESC, seq LIMIT $4 - (SELECT count(*) FROM waiting)\n",
+        f"{CONTRACT}/test_two_stores.py::test_two_that_claim_at_once_never_share_a_job",
+    ),
+    on_postgres(
+        "two recoveries take the same lease",
+        "ORDER BY lease_until LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED",
+        "ORDER BY lease_until LIMIT $2",
+        f"{CONTRACT}/test_two_stores.py::test_two_that_recover_at_once_take_each_lease_once",
+    ),
+    on_postgres(
+        "a claim records no attempt",
+        "    SELECT id, attempt, 'sending', lane, model, $5, now FROM claimed\n"
+        "), counts AS (\n    INSERT INTO hermod.job_count (tenant_id, lane, state, shard, n)\n"
+        "    SELECT tenant_id, lane, moved.state, pg_backend_pid() % 32, sum(delta) FROM claimed\n"
+        "    CROSS JOIN LATERAL (VALUES (was, -1)",
+        "    SELECT id, attempt, 'sending', lane, model, $5, now FROM claimed WHERE false\n"
+        "), counts AS (\n    INSERT INTO hermod.job_count (tenant_id, lane, state, shard, n)\n"
+        "    SELECT tenant_id, lane, moved.state, pg_backend_pid() % 32, sum(delta) FROM claimed\n"
+        "    CROSS JOIN LATERAL (VALUES (was, -1)",
+        f"{CLAIMS}::test_a_claimed_job_has_an_attempt_on_record",
+    ),
+    on_postgres(
+        "attempts are not counted at the claim",
+        "attempt = attempt + 1, worker_id = $5, claim_no = $7,\n"
+        "        lease_until = lease_now + $6, started_at",
+        "attempt = greatest(attempt, 1), worker_id = $5, claim_no = $7,\n"
+        "        lease_until = lease_now + $6, started_at",
+        f"{CLAIMS}::test_every_claim_is_one_attempt_more",
+    ),
+    on_postgres(
+        "a submit with a claim records no attempt",
+        "    WHERE worker_id IS NOT NULL\n",
+        "    WHERE worker_id IS NULL\n",
+        f"{CONTRACT}/test_submit.py::test_a_job_submitted_with_a_claim_has_its_first_attempt",
+    ),
+    on_postgres(
+        "a claim takes jobs past their deadline",
+        "lane = $3 AND deadline_at + 0 >= (SELECT now FROM clock)\n    ORDER BY priority",
+        "lane = $3\n    ORDER BY priority",
+        f"{CLAIMS}::test_a_queued_job_is_not_started_after_its_queue_deadline",
+    ),
+    on_postgres(
+        "a claim takes suspects",
+        "WHERE state = 'waiting' AND suspicion < 2 AND lane = $3\n",
+        "WHERE state = 'waiting' AND lane = $3\n",
+        f"{CLAIMS}::test_suspects_are_left_to_the_claim_of_suspects",
+    ),
+    on_postgres(
+        "recovery takes leases that hold",
+        "    AND lease_until < coalesce(",
+        "    AND 0 < coalesce(",
+        f"{RECOVERY}::test_leases_that_hold_are_not_taken",
+    ),
+    on_postgres(
+        "releasing a worker takes everybody's leases",
+        "WHERE state = 'running' AND worker_id = $1\nORDER BY id LIMIT",
+        "WHERE state = 'running' AND $1 <> ''\nORDER BY id LIMIT",
+        f"{RECOVERY}::test_the_leases_of_other_workers_are_left_to_them",
+    ),
+    on_postgres(
+        "a lost lease raises no suspicion",
+        "suspicion = suspicion + 1",
+        "suspicion = suspicion",
+        f"{RECOVERY}::test_every_lost_lease_raises_the_suspicion",
+    ),
+    on_postgres(
+        "results are deleted before they expire",
+        "    WHERE expires_at <= coalesce(",
+        "    WHERE expires_at IS NOT NULL AND 0 < coalesce(",
+        f"{CONTRACT}/test_ttl.py::test_a_job_is_kept_until_it_expires",
+    ),
+    on_postgres(
+        "everybody of a tenant reads every job",
+        "    AND (job.owner = asked.owner OR asked.is_admin)\n",
+        "",
+        f"{READ}::test_a_stranger_sees_no_job",
+    ),
+    on_postgres(
+        "an admin reads the jobs of other tenants",
+        "job.id = asked.id AND job.tenant_id = asked.tenant_id\n",
+        "job.id = asked.id\n",
+        f"{READ}::test_a_stranger_sees_no_job",
+    ),
+    on_postgres(
+        "what has expired can be read",
+        "WHERE expires_at IS NULL\n    OR expires_at > coalesce(",
+        "WHERE expires_at IS NULL\n    OR 0 < coalesce(",
+        f"{READ}::test_a_job_is_gone_at_the_instant_it_expires",
+    ),
+    on_postgres(
+        "a finish is not counted",
+        "(VALUES ('running', -1), (ended_job.state, 1))",
+        "(VALUES ('running', 0), (ended_job.state, 0))",
+        f"{CONTRACT}/test_counters.py::test_counters_equal_a_real_count_after_random_verbs",
+    ),
+    on_postgres(
+        "a request that is there can be overwritten",
+        "DO UPDATE SET data = excluded.data WHERE payload_chunk.part > 0",
+        "DO UPDATE SET data = excluded.data",
+        f"{CONTRACT}/test_groups.py::test_a_second_submit_of_an_id_fails_and_changes_nothing",
+    ),
+)
+
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    *FENCES_ON_SQLITE,
+    *QUERIES_ON_SQLITE,
+    *VERBS_OF_SQLITE,
+    *FENCES_ON_POSTGRES,
+    *QUERIES_ON_POSTGRES,
+    *VERBS_OF_POSTGRES,
+    *ELSEWHERE,
+)
+"""All of them."""
