@@ -12,19 +12,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bench import rows
+from bench import full, rows, scale
 from bench.machine import LOAD_CPU, description, pin
 from bench.processes import ROOT, Failed, Version
 from bench.report import summary, table
+from bench.run import Bench, Results
 
-_ROWS: Final[dict[str, Callable[[rows.Bench], None]]] = {
+_ROWS: Final[dict[str, Callable[[Bench], None]]] = {
     "submits": rows.submits,
     "jobs": rows.whole_jobs,
     "backlog": rows.backlog,
     "recovery": rows.recovery,
+    "postgres": scale.postgres,
+    "wake": scale.wake,
+    "processes": scale.processes,
+    "verbs": full.verbs,
 }
 _DISTRIBUTIONS: Final = (
-    "hermod-gateway", "httptools", "uvloop", "msgspec", "apsw",
+    "hermod-gateway", "httptools", "uvloop", "msgspec", "apsw", "asyncpg",
 )  # fmt: skip
 
 
@@ -39,15 +44,16 @@ def main() -> int:
         if not version.hermod.exists():
             print(f"{version.hermod} is missing: run `make serve` or `make test` there first")
             return 2
-    results = rows.Results()
+    results = Results()
     # Beside the results: the system's temporary folder may be in memory, where a commit is free.
     folder = Path(tempfile.mkdtemp(prefix=".run-", dir=ROOT / "bench/results"))
     machine = description(folder)
-    bench = rows.Bench(
+    bench = Bench(
         versions=versions,
         seconds=options.seconds,
         repetitions=options.repetitions,
         backlog=options.backlog,
+        finished=options.finished,
         folder=folder,
         results=results,
         say=lambda text: print(f"· {text}", file=sys.stderr, flush=True),
@@ -76,7 +82,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=5, help="length of one measurement")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--backlog", type=int, default=100_000, help="queued jobs; 0 skips the row")
-    parser.add_argument("--quick", action="store_true", help="2 s, once, a backlog of 10,000")
+    parser.add_argument(
+        "--finished", type=int, default=1_000_000, help="finished jobs of the row `verbs`"
+    )
+    parser.add_argument("--quick", action="store_true", help="2 s, once, few jobs in the store")
     parser.add_argument("--json", type=Path, help="where the raw figures go")
     parser.add_argument("--this", type=Path, default=ROOT, help="the checkout to measure")
     parser.add_argument("--against", type=Path, help="another checkout, measured in turn with it")
@@ -88,6 +97,7 @@ def _options() -> argparse.Namespace:
     if options.quick:
         options.seconds, options.repetitions = 2, 1
         options.backlog = min(options.backlog, 10_000)
+        options.finished = min(options.finished, 100_000)
     return options
 
 
@@ -95,7 +105,7 @@ def _raw(
     options: argparse.Namespace,
     machine: dict[str, object],
     versions: list[Version],
-    results: rows.Results,
+    results: Results,
 ) -> dict[str, object]:
     return {
         "command": "python -m bench " + " ".join(sys.argv[1:]),
@@ -104,9 +114,11 @@ def _raw(
         "seconds": options.seconds,
         "repetitions": options.repetitions,
         "backlog": options.backlog,
+        "finished": options.finished,
         "versions": {version.name: _version(version) for version in versions},
         "summary": {version.name: summary(results, version.name) for version in versions},
         "doubts": results.doubts,
+        **results.notes,
         "values": results.values,
         "runs": results.runs,
     }

@@ -25,17 +25,22 @@ from bench.wire import Wire, get, post
 
 _STAMP: Final = re.compile(rb'"id":"chatcmpl-(\d{20})"')
 """Where the mock upstream says when it finished."""
-_OBSERVE_AFTER_S: Final = 0.04
+_OBSERVE_AFTER_S: Final = 0.05
+"""No answer is there before: every poll too many costs the server that is measured."""
 _OBSERVE_EVERY_S: Final = 0.001
 _AFTER_ERROR_S: Final = 0.05
+DATABASE: Final = "database"
+"""The part of a system under test that is not ours."""
 
 
 class Plan(msgspec.Struct, forbid_unknown_fields=True):
     """What to do."""
 
     mode: Literal["calls", "jobs"]
-    port: int
-    sut_pid: int
+    ports: tuple[int, ...]
+    """Connections are dealt out to them in turn."""
+    sut: dict[str, tuple[int, ...]]
+    """By part of the system under test, the processes that head its trees."""
     upstream_pid: int
     seconds: float
     """Length of the measured window."""
@@ -56,6 +61,8 @@ class Plan(msgspec.Struct, forbid_unknown_fields=True):
     """Jobs: how many a second are watched by a poll each millisecond for their completion lag."""
     keep_ids: int = 0
     """Jobs: return so many ids of completed ones."""
+    times_call: bool = False
+    """Jobs: measure from the submit to the call at an upstream that answers at once."""
 
 
 class Percentiles(msgspec.Struct):
@@ -74,7 +81,8 @@ class Figures(msgspec.Struct):
     window_s: float
     counts: dict[str, int]
     latency_ms: dict[str, Percentiles]
-    sut_cpu_s: float
+    cpu_s: dict[str, float]
+    """CPU time by part of the system under test."""
     sut_waited_share: float
     """How long threads of the system under test waited for a processor, over the window."""
     generator_share: float
@@ -88,6 +96,11 @@ class Figures(msgspec.Struct):
     def per_s(self, name: str) -> float:
         """A count over the window."""
         return self.counts.get(name, 0) / self.window_s
+
+    @property
+    def sut_cpu_s(self) -> float:
+        """CPU time of our own processes, whatever their part."""
+        return sum(cpu_s for part, cpu_s in self.cpu_s.items() if part != DATABASE)
 
 
 class Meter:
@@ -112,14 +125,15 @@ class Meter:
         self._edges.append(self._sample())
 
     def _sample(self) -> tuple[float, float, Usage]:
-        used = usage(self._plan.sut_pid, {os.getpid(), self._plan.upstream_pid})
+        used = usage(self._plan.sut, {os.getpid(), self._plan.upstream_pid})
         return time.monotonic(), time.process_time(), used
 
-    def took(self, name: str, since: float) -> None:
-        """Something that began at `since` ended now."""
+    def took(self, name: str, since: float, until: float | None = None) -> None:
+        """Something that began at `since` ended now, or at `until`."""
         if self.is_open:
+            ended = time.monotonic() if until is None else until
             self.counts[name] += 1
-            self.latencies.setdefault(name, []).append(time.monotonic() - since)
+            self.latencies.setdefault(name, []).append(ended - since)
 
     def figures(self) -> Figures:
         """Everything, once the window is closed."""
@@ -128,8 +142,8 @@ class Meter:
         return Figures(
             window_s=window_s,
             counts=dict(self.counts),
-            latency_ms={name: _percentiles(all_s) for name, all_s in self.latencies.items()},
-            sut_cpu_s=used_1.sut_s - used_0.sut_s,
+            latency_ms={name: percentiles(all_s) for name, all_s in self.latencies.items()},
+            cpu_s={part: used_1.sut_s[part] - cpu_s for part, cpu_s in used_0.sut_s.items()},
             sut_waited_share=(used_1.sut_waited_s - used_0.sut_waited_s) / window_s,
             generator_share=(own_1 - own_0) / window_s,
             load_share=(used_1.load_s - used_0.load_s) / window_s,
@@ -138,7 +152,8 @@ class Meter:
         )
 
 
-def _percentiles(all_s: Iterable[float]) -> Percentiles:
+def percentiles(all_s: Iterable[float]) -> Percentiles:
+    """Of seconds."""
     ordered = sorted(all_s)
 
     def at(share: float) -> float:
@@ -159,7 +174,10 @@ class Calls:
         self._requests = itertools.cycle(requests)
         self._left = plan.limit or sys.maxsize
         self._busy = 0
-        self._wires = [Wire(loop, plan.port) for _ in range(plan.connections)]
+        self._wires = [
+            Wire(loop, port)
+            for port in itertools.islice(itertools.cycle(plan.ports), plan.connections)
+        ]
         self.drained = loop.create_future()
 
     def start(self) -> None:
@@ -200,6 +218,7 @@ class Jobs:
     def __init__(self, plan: Plan, meter: Meter, loop: asyncio.AbstractEventLoop) -> None:
         self.plan, self.meter, self.loop = plan, meter, loop
         self.request = post(plan.path, (plan.body or "").encode())
+        self.ports = itertools.cycle(plan.ports)
         self.running = True
         self.drained = loop.create_future()
         self._idle: list[Client] = []
@@ -272,9 +291,10 @@ class Client:
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
         self._meter = jobs.meter
-        self._wire = Wire(jobs.loop, jobs.plan.port)
+        self._wire = Wire(jobs.loop, next(jobs.ports))
         self._waits_s = [wait / 1000 for wait in jobs.plan.poll_ms]
         self._observed = False
+        self._begun = 0.0
         self._sent = 0.0
         self._step = 0
         self._job_id = ""
@@ -282,7 +302,7 @@ class Client:
 
     def submit(self, intended: float, observed: bool) -> None:
         """Begin a job whose submission was meant for `intended`."""
-        self._sent = intended
+        self._begun = self._sent = intended
         self._observed = observed
         self._wire.send(self._jobs.request, self._submitted)
 
@@ -331,8 +351,10 @@ class Client:
             if completed and len(self._meter.ids) < self._jobs.plan.keep_ids:
                 self._meter.ids.append(self._job_id)
         stamp = _STAMP.search(body)
-        if self._observed and stamp:
+        if stamp and self._observed:
             self._meter.took("completion lag", int(stamp[1]) / 1e9)
+        if stamp and self._jobs.plan.times_call:
+            self._meter.took("call", self._begun, int(stamp[1]) / 1e9)
         self._jobs.ended(self)
 
 

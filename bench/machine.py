@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+PROCESSORS: Final = os.cpu_count() or 1
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 SUT_CPU: Final = 0
 """Where the system under test runs, alone."""
@@ -27,8 +28,8 @@ class _Process(NamedTuple):
 class Usage(NamedTuple):
     """Sums at one instant, in seconds. `/proc/stat` is no use: it counts by sampling at ticks."""
 
-    sut_s: float
-    """CPU time of the system under test."""
+    sut_s: Mapping[str, float]
+    """CPU time of each part of the system under test."""
     sut_waited_s: float
     """How long its threads were ready to run and did not: for each other, or for strangers."""
     load_s: float
@@ -37,19 +38,26 @@ class Usage(NamedTuple):
     """CPU time of all other processes of the machine."""
 
 
-def pin(pid: int, cpu: int) -> None:
-    """Keep a process, and what it starts from now on, on one processor."""
-    os.sched_setaffinity(pid, {cpu % (os.cpu_count() or 1)})
+def pin(pid: int, cpu: int | None) -> None:
+    """Keep a process, and what it starts from now on, on one processor; None is any."""
+    os.sched_setaffinity(pid, range(PROCESSORS) if cpu is None else {cpu % PROCESSORS})
 
 
-def usage(sut_pid: int, load_pids: Collection[int]) -> Usage:
-    """Who used how much until now."""
+def usage(sut: Mapping[str, Collection[int]], load_pids: Collection[int]) -> Usage:
+    """Who used how much until now. `sut`: by part, the processes that head its trees."""
     running = _processes()
-    sut = _tree(sut_pid, running)
-    foreign = set(running) - set(sut) - set(load_pids)
+    parts = {
+        part: [member for pid in pids for member in _tree(pid, running)]
+        for part, pids in sut.items()
+    }
+    ours = [pid for members in parts.values() for pid in members]
+    foreign = set(running) - set(ours) - set(load_pids)
     return Usage(
-        sut_s=sum(running[pid].own_s + running[pid].reaped_s for pid in sut),
-        sut_waited_s=sum(map(_waited_s, sut)),
+        sut_s={
+            part: sum(running[pid].own_s + running[pid].reaped_s for pid in members)
+            for part, members in parts.items()
+        },
+        sut_waited_s=sum(map(_waited_s, ours)),
         load_s=sum(running[pid].own_s for pid in load_pids if pid in running),
         foreign_s=sum(running[pid].own_s + running[pid].reaped_s for pid in foreign),
     )
@@ -112,11 +120,11 @@ def description(folder: Path) -> dict[str, object]:
         "memory_mb": int(memory[1]) // 1024 if memory else None,
         "python": platform.python_version(),
         "load_average": os.getloadavg(),
-        "fsync_ms": _fsync_ms(folder),
+        "fsync_ms": fsync_ms(folder),
     }
 
 
-def _fsync_ms(folder: Path) -> float:
+def fsync_ms(folder: Path) -> float:
     """What a durable commit costs at least; near zero on a file system in memory."""
     probe = folder / "fsync"
     taken: list[float] = []

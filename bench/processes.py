@@ -45,6 +45,14 @@ class Version(NamedTuple):
         return self.root / ".venv/bin/hermod"
 
 
+class Served(NamedTuple):
+    """A system under test: where it answers, and what it consists of."""
+
+    ports: tuple[int, ...]
+    parts: Mapping[str, tuple[int, ...]]
+    """By part, the processes that head its trees."""
+
+
 class Running(NamedTuple):
     """A server that answers."""
 
@@ -60,6 +68,11 @@ class Running(NamedTuple):
     def address(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def served(self) -> Served:
+        """A system of one process."""
+        return Served((self.port,), {"gateway": (self.pid,)})
 
 
 def free_port() -> int:
@@ -82,8 +95,11 @@ def call(port: int, method: str, path: str, body: object = None) -> tuple[int, b
         connection.close()
 
 
-def spawn(command: Sequence[str | Path], cpu: int, log: Path) -> "subprocess.Popen[bytes]":
-    """Start a program on one processor, without this process's settings, writing to `log`."""
+def spawn(command: Sequence[str | Path], cpu: int | None, log: Path) -> "subprocess.Popen[bytes]":
+    """Start a program on one processor (None: on any), writing to `log`.
+
+    It gets none of this process's settings.
+    """
     environment = {
         name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ
     }
@@ -158,11 +174,16 @@ def constant(version: Version, folder: Path, status: int, reply: bytes) -> Gener
 
 @contextmanager
 def gateway(
-    version: Version, app_dir: Path, upstream_address: str, concurrency: int | None = None
+    version: Version,
+    app_dir: Path,
+    upstream_address: str,
+    concurrency: int | None = None,
+    options: Sequence[str] = (),
+    cpu: int | None = SUT_CPU,
 ) -> Generator[Running]:
     """`hermod serve` with one provider, `openai`, that is the mock upstream."""
     write_config(app_dir, upstream_address, concurrency)
-    running = start_gateway(version, app_dir, free_port())
+    running = start_gateway(version, app_dir, free_port(), options, cpu)
     try:
         wait_until_ready(running, "/health/readiness", app_dir / "serve.log")
         yield running
@@ -182,29 +203,46 @@ def write_config(app_dir: Path, upstream_address: str, concurrency: int | None) 
     (app_dir / "config.json").write_text(json.dumps({"providers": {"openai": provider}}))
 
 
-def start_gateway(version: Version, app_dir: Path, port: int) -> Running:
+def start_gateway(
+    version: Version,
+    app_dir: Path,
+    port: int,
+    options: Sequence[str] = (),
+    cpu: int | None = SUT_CPU,
+) -> Running:
     """Start the program; it is not ready yet."""
-    command = [version.hermod, "serve", "--port", str(port), "--app-dir", app_dir]
-    return Running(spawn(command, SUT_CPU, app_dir / "serve.log"), port)
+    command = [version.hermod, "serve", "--port", str(port), "--app-dir", app_dir, *options]
+    return Running(spawn(command, cpu, app_dir / "serve.log"), port)
 
 
 def load(plan: Plan) -> Figures:
     """Run the load generator. Raises Failed."""
-    pin(0, LOAD_CPU)
+    limit_s = plan.warmup_s + plan.seconds + _PLAN_MARGIN_S
+    said = run_module(sys.executable, "bench.load", msgspec.json.encode(plan), limit_s, LOAD_CPU)
+    return msgspec.json.decode(said, type=Figures)
+
+
+def run_module(
+    python: str | Path, name: str, said: bytes, limit_s: float, cpu: int | None
+) -> bytes:
+    """Run a module of ours to its end, with `said` on its stdin; its stdout. Raises Failed."""
+    pin(0, cpu)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "bench.load"],
+            [python, "-m", name],
             cwd=ROOT,
-            input=msgspec.json.encode(plan),
+            input=said,
             capture_output=True,
-            timeout=plan.warmup_s + plan.seconds + _PLAN_MARGIN_S,
+            timeout=limit_s,
             check=True,
         )
     except subprocess.CalledProcessError as failed:
-        raise Failed(f"the load generator failed: {failed.stderr.decode()[-2000:]}") from failed
+        raise Failed(f"{name} failed: {failed.stderr.decode()[-2000:]}") from failed
     except subprocess.TimeoutExpired as late:
-        raise Failed("the load generator did not end") from late
-    return msgspec.json.decode(done.stdout, type=Figures)
+        raise Failed(f"{name} did not end") from late
+    finally:
+        pin(0, LOAD_CPU)
+    return done.stdout
 
 
 def body(model: str, text: str = "") -> Mapping[str, object]:

@@ -4,7 +4,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from bench.rows import Results
+from bench.full import STORES, VERBS
+from bench.machine import PROCESSORS
+from bench.run import Results
+
+_ATS: Final = ("p50", "p99")
+_BUSY: Final = f"busy processors, all programs, of {PROCESSORS}"
 
 
 class Figure(NamedTuple):
@@ -111,6 +116,116 @@ ROWS: Final = (
         ),
         "The same machine and app dir; what another machine does is not measured here.",
     ),
+    Row(
+        "PostgreSQL: submit, one process",
+        (
+            Figure("pg_submit_ceiling_per_s", "constant 202, same server", "/s"),
+            Figure("pg_submit_per_s", "durable submits", "/s"),
+            Figure("pg_submit_ratio", "durable ÷ constant", "", 2, at_least=0.6),
+            Figure("pg_submit_ceiling_cpu_us", "CPU per constant 202", "µs"),
+            Figure("pg_submit_gateway_cpu_us", "CPU per submit: gateway", "µs"),
+            Figure("pg_submit_database_cpu_us", "CPU per submit: PostgreSQL", "µs"),
+            Figure("pg_submit_cpu_ratio", "the same ratio by CPU of the gateway", "", 2),
+            Figure(
+                "pg_submit_processors", f"busy processors, all programs, of {PROCESSORS}", "", 2
+            ),
+        ),
+        "PostgreSQL shares its processors with the load: on another machine it would be faster, "
+        "and the way to it longer.",
+    ),
+    Row(
+        "PostgreSQL: one process, whole jobs",
+        (
+            Figure("pg_one_jobs_per_s", "completed jobs", "/s"),
+            Figure("pg_one_jobs_gateway_cpu_us", "CPU per job: gateway", "µs"),
+            Figure("pg_one_jobs_database_cpu_us", "CPU per job: PostgreSQL", "µs"),
+            Figure("pg_one_polls_per_job", "polls per job", "", 2),
+            Figure(
+                "pg_one_jobs_processors", f"busy processors, all programs, of {PROCESSORS}", "", 2
+            ),
+            Figure("pg_one_submit_p50_ms", "submit p50 at half load", "ms", 2),
+            Figure("pg_one_submit_p99_ms", "submit p99 at half load", "ms", 2, at_most=15),
+            Figure("pg_one_lag_p50_ms", "completion → visible p50", "ms", 2),
+            Figure("pg_one_lag_p99_ms", "completion → visible p99", "ms", 2, at_most=20),
+            Figure("pg_one_rss_idle_mb", "RSS idle", "MB", 1, at_most=110),
+            Figure("pg_disk_per_job_kb", "tables and indexes per finished job", "KB", 2),
+        ),
+        "Seconds, not days: no vacuum of old jobs runs beside it.",
+    ),
+    Row(
+        "PostgreSQL: two gateways and two workers, whole jobs",
+        (
+            Figure("pg_four_jobs_per_s", "completed jobs", "/s"),
+            Figure("pg_four_ratio", "÷ one process", "", 2, at_least=1.6),
+            Figure("pg_four_jobs_gateway_cpu_us", "CPU per job: gateways", "µs"),
+            Figure("pg_four_jobs_worker_cpu_us", "CPU per job: workers", "µs"),
+            Figure("pg_four_jobs_database_cpu_us", "CPU per job: PostgreSQL", "µs"),
+            Figure("pg_four_polls_per_job", "polls per job", "", 2),
+            Figure(
+                "pg_four_jobs_processors", f"busy processors, all programs, of {PROCESSORS}", "", 2
+            ),
+            Figure("pg_four_submit_p50_ms", "submit p50 at half load", "ms", 2),
+            Figure("pg_four_submit_p99_ms", "submit p99 at half load", "ms", 2, at_most=15),
+            Figure("pg_four_lag_p50_ms", "completion → visible p50", "ms", 2),
+            Figure("pg_four_lag_p99_ms", "completion → visible p99", "ms", 2, at_most=20),
+            Figure("pg_gateway_rss_idle_mb", "RSS of a gateway, idle", "MB", 1),
+            Figure("pg_worker_rss_idle_mb", "RSS of a worker, idle", "MB", 1),
+        ),
+        "Five programs, the load and the mock share the processors: once all of those are busy, "
+        "the ratio says what the machine has left, and CPU per job what more machines would give.",
+    ),
+    Row(
+        "Wake-up: submit at a gateway → call from an idle worker in another process",
+        (
+            Figure("wake_pg_p50_ms", "PostgreSQL p50", "ms", 2),
+            Figure("wake_pg_p99_ms", "PostgreSQL p99", "ms", 2),
+            Figure("wake_pg_submit_p50_ms", "the submit itself, p50", "ms", 2),
+            Figure("wake_sqlite_p50_ms", "SQLite p50", "ms", 2),
+            Figure("wake_sqlite_p99_ms", "SQLite p99", "ms", 2),
+            Figure("wake_sqlite_submit_p50_ms", "the submit itself, p50", "ms", 2),
+        ),
+        "One machine, ten calls a second: no network between gateway, database and worker.",
+    ),
+    Row(
+        "SQLite: --processes N, whole jobs",
+        tuple(
+            figure
+            for n in (1, 2, 4)
+            for figure in (
+                Figure(f"sqlite_{n}_jobs_per_s", f"completed jobs, N = {n}", "/s"),
+                Figure(f"sqlite_{n}_cpu_ms_per_job", f"CPU per job, N = {n}", "ms", 3),
+            )
+        ),
+        "Free to use all processors, which the load and the mock need, too.",
+    ),
+)
+
+
+class Grid(NamedTuple):
+    """Lines of several figures each."""
+
+    title: str
+    columns: tuple[str, ...]
+    lines: tuple[tuple[str, tuple[str, ...]], ...]
+    """A title, and a figure for each column; printed with two digits."""
+    not_shown: str
+
+
+GRIDS: Final = tuple(
+    Grid(
+        f"One verb after the other, {title}, ms",
+        ("few: p50", "p99", "many: p50", "p99"),
+        tuple(
+            (
+                verb.replace("_", " "),
+                tuple(f"{store}_{verb}_{size}_{at}_ms" for size in ("few", "many") for at in _ATS),
+            )
+            for verb in VERBS
+        ),
+        "One caller; with many, a statement carries the calls of all. The p99 of a verb that is "
+        "called seldom (open, 100 and 200 at a time) is its worst.",
+    )
+    for store, title in zip(STORES, ("PostgreSQL", "SQLite"), strict=True)
 )
 
 
@@ -150,9 +265,23 @@ def table(results: Results, versions: Sequence[str]) -> str:
             for line in found
         ]
         lines.append(f"  Not shown: {row.not_shown}")
+    for grid in GRIDS:
+        lines += _grid(grid, first)
     if results.doubts:
         lines += ["", "Doubts", *(f"  {doubt}" for doubt in dict.fromkeys(results.doubts))]
     return "\n".join(lines).lstrip("\n")
+
+
+def _grid(grid: Grid, values: Mapping[str, Mapping[str, float]]) -> list[str]:
+    found = [
+        f"  {title:<30}" + "".join(f"{values[name]['median']:>12,.2f}" for name in names)
+        for title, names in grid.lines
+        if all(name in values for name in names)
+    ]
+    if not found:
+        return []
+    head = " " * 32 + "".join(f"{column:>12}" for column in grid.columns)
+    return ["", grid.title, head, *found, f"  Not shown: {grid.not_shown}"]
 
 
 def _line(

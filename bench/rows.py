@@ -4,41 +4,35 @@ A row gives figures by name, one value per repetition; `report.py` knows what th
 """
 
 import json
-import shutil
 import signal
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
-from bench.load import Figures, Plan
+from bench.load import Figures
 from bench.machine import resident_mb
 from bench.processes import (
     ASYNC_CHAT,
     Failed,
     Running,
+    Served,
     Version,
     body,
     call,
     constant,
     free_port,
     gateway,
-    load,
     start_gateway,
     stop,
     upstream,
     wait_until_ready,
 )
+from bench.run import MODEL, Bench, submit
 
-MODEL: Final = "gpt-4o-mini"
 _STALLED: Final = "slow?seconds=80000"
 _NEVER_MS: Final = "80000000"
-_MANY_CLIENTS: Final = 512
-"""Enough to saturate: one job takes at least 125 ms, so fewer would be the limit themselves."""
 _SOME_CLIENTS: Final = 64
 _LANE: Final = 64
 """Calls in flight of the row with a backlog."""
@@ -48,113 +42,45 @@ _PATIENCE_S: Final = 60.0
 _LANE_ERROR: Final = "the mock upstream saw only {seen} of {wanted} calls after {seconds:.0f} s"
 
 
-@dataclass
-class Results:
-    """Everything measured, and what it came from."""
-
-    values: dict[str, dict[str, list[float]]] = field(
-        default_factory=dict[str, dict[str, list[float]]]
-    )
-    """By figure and version, a value per repetition."""
-    runs: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
-    """The load generator's figures, as they came."""
-    doubts: list[str] = field(default_factory=list[str])
-
-    def add(self, version: Version, figure: str, value: float) -> None:
-        """One value of one repetition."""
-        self.values.setdefault(figure, {}).setdefault(version.name, []).append(value)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """One run."""
-
-    versions: Sequence[Version]
-    seconds: float
-    repetitions: int
-    backlog: int
-    folder: Path
-    results: Results
-    say: Callable[[str], None]
-
-    def fresh(self, name: str) -> Path:
-        """A new empty folder."""
-        folder = self.folder / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        return folder
-
-    def run(self, row: str, version: Version, plan: Plan) -> Figures:
-        """Load a server, and keep what came of it."""
-        figures = load(plan)
-        kept = msgspec.to_builtins(figures)
-        kept.pop("ids")
-        self.results.runs.append({"row": row, "version": version.name, **kept})
-        where = f"{row} ({version.name})"
-        if figures.load_share > 0.8:
-            self.results.doubts.append(
-                f"{where}: generator and mock used {figures.load_share:.0%} of their processor"
-            )
-        if figures.foreign_share > 0.1:
-            self.results.doubts.append(
-                f"{where}: other processes used {figures.foreign_share:.0%} of a processor"
-            )
-        strange = {
-            name: count
-            for name, count in figures.counts.items()
-            if name == "failed" or (name[-3:].isdecimal() and name[-3:] not in {"202", "200"})
-        }
-        if strange or "0" in figures.counts:
-            self.results.doubts.append(f"{where}: unexpected answers {strange or figures.counts}")
-        return figures
-
-    def compare(
-        self, version: Version, row: str, status: str, ceiling: Figures, served: Figures
-    ) -> None:
-        """Calls that were answered with `status`, against the constant server."""
-        per_s = [ceiling.per_s(status), served.per_s(status)]
-        cpu_us = [each.sut_cpu_s * 1e6 / each.counts[status] for each in (ceiling, served)]
-        for name, value in {
-            "ceiling_per_s": per_s[0],
-            "per_s": per_s[1],
-            "ratio": per_s[1] / per_s[0],
-            "ceiling_cpu_us": cpu_us[0],
-            "cpu_us": cpu_us[1],
-            "cpu_ratio": cpu_us[0] / cpu_us[1],
-        }.items():
-            self.results.add(version, f"{row}_{name}", value)
-
-    def plan(self, running: Running, mock: Running, mode: str = "calls", **more: object) -> Plan:
-        """A plan for the load generator."""
-        plan = {"mode": mode, "port": running.port, "sut_pid": running.pid}
-        plan |= {"upstream_pid": mock.pid, "seconds": self.seconds}
-        return msgspec.convert(plan | more, Plan)
+Start = Callable[[Version, Path, Running], AbstractContextManager[Served]]
+"""Starts a system with a fresh store, all of whose calls go to a provider of one slot."""
 
 
 def submits(bench: Bench) -> None:
+    """Durable submits on SQLite."""
+
+    @contextmanager
+    def start(version: Version, folder: Path, mock: Running) -> Generator[Served]:
+        with gateway(version, folder, mock.address, concurrency=1) as running:
+            yield running.served
+
+    compare_submits(bench, "submit", bench.versions, start)
+
+
+def compare_submits(bench: Bench, row: str, versions: Sequence[Version], start: Start) -> None:
     """Durable submits against the same server that answers a constant 202.
 
     The only provider runs one call that does not end, so each submit is stored, queued and nothing
     else: no claim, no upstream call, no finish.
     """
     with ExitStack() as stack:
-        mock = stack.enter_context(upstream(bench.versions[0], bench.fresh("submits")))
-        pairs: list[tuple[Version, Running, Running]] = []
-        for version in bench.versions:
-            folder = bench.fresh(f"submits-{version.name}")
-            served = stack.enter_context(gateway(version, folder, mock.address, concurrency=1))
-            reply = submit(served, _STALLED)
+        mock = stack.enter_context(upstream(bench.versions[0], bench.fresh(row)))
+        pairs: list[tuple[Version, Served, Running]] = []
+        for version in versions:
+            folder = bench.fresh(f"{row}-{version.name}")
+            served = stack.enter_context(start(version, folder, mock))
+            reply = submit(served.ports[0], _STALLED)
             ceiling = stack.enter_context(constant(version, folder, 202, reply))
             pairs.append((version, served, ceiling))
         sent = json.dumps(body(_STALLED))
         for repetition in range(bench.repetitions):
             for version, served, ceiling in pairs:
-                bench.say(f"submits {repetition + 1}/{bench.repetitions} {version.name}")
+                bench.say(f"{row} {repetition + 1}/{bench.repetitions} {version.name}")
                 sent_to: list[Figures] = []
-                for name, server in (("ceiling", ceiling), ("submits", served)):
-                    plan = bench.plan(server, mock, path=ASYNC_CHAT, body=sent)
+                for name, system in ((f"{row} ceiling", ceiling.served), (row, served)):
+                    plan = bench.plan(system, mock, path=ASYNC_CHAT, body=sent)
                     sent_to.append(bench.run(name, version, plan))
-                bench.compare(version, "submit", "202", *sent_to)
+                bench.compare(version, row, "202", *sent_to)
 
 
 def whole_jobs(bench: Bench) -> None:
@@ -174,34 +100,18 @@ def whole_jobs(bench: Bench) -> None:
         for repetition in range(bench.repetitions):
             for version, running in served:
                 bench.say(f"whole jobs {repetition + 1}/{bench.repetitions} {version.name}")
-                figures = _closed_jobs(bench, version, running, mock)
+                figures = bench.closed_jobs("", version, running.served, mock)
+                bench.results.add(version, "rss_busy_mb", resident_mb(running.pid))
                 ids[version.name] = figures.ids
                 rates.append(figures.per_s("completed"))
         _polls(bench, served, mock, ids)
-        _latencies(bench, served, mock, min(rates) / 2)
-
-
-def _closed_jobs(bench: Bench, version: Version, running: Running, mock: Running) -> Figures:
-    plan = bench.plan(
-        running,
-        mock,
-        "jobs",
-        body=json.dumps(body(MODEL)),
-        connections=_MANY_CLIENTS,
-        warmup_s=2,
-        keep_ids=1000,
-    )
-    figures = bench.run("jobs", version, plan)
-    completed = figures.counts.get("completed", 0)
-    if not completed:
-        raise Failed(f"no job was completed: {figures.counts}")
-    polls = sum(count for name, count in figures.counts.items() if name.startswith("poll "))
-    bench.results.add(version, "jobs_per_s", figures.per_s("completed"))
-    bench.results.add(version, "cpu_ms_per_job", figures.sut_cpu_s * 1000 / completed)
-    bench.results.add(version, "polls_per_job", polls / completed)
-    bench.results.add(version, "busy_share", figures.sut_cpu_s / figures.window_s)
-    bench.results.add(version, "rss_busy_mb", resident_mb(running.pid))
-    return figures
+        rate = min(rates) / 2
+        for repetition in range(bench.repetitions):
+            for version, running in served:
+                bench.say(
+                    f"latencies at {rate:.0f}/s {repetition + 1}/{bench.repetitions} {version.name}"
+                )
+                bench.latencies("", version, running.served, mock, rate)
 
 
 def _polls(
@@ -221,37 +131,9 @@ def _polls(
                 bench.say(f"polls {repetition + 1}/{bench.repetitions} {version.name}")
                 sent_to: list[Figures] = []
                 for name, server in (("poll ceiling", ceiling), ("polls", running)):
-                    plan = bench.plan(server, mock, path=ASYNC_CHAT, ids=ids[version.name])
+                    plan = bench.plan(server.served, mock, path=ASYNC_CHAT, ids=ids[version.name])
                     sent_to.append(bench.run(name, version, plan))
                 bench.compare(version, "poll", "200", *sent_to)
-
-
-def _latencies(
-    bench: Bench, served: Sequence[tuple[Version, Running]], mock: Running, rate: float
-) -> None:
-    for repetition in range(bench.repetitions):
-        for version, running in served:
-            bench.say(
-                f"latencies at {rate:.0f}/s {repetition + 1}/{bench.repetitions} {version.name}"
-            )
-            plan = bench.plan(
-                running,
-                mock,
-                "jobs",
-                body=json.dumps(body(MODEL)),
-                rate=rate,
-                connections=1024,
-                observe_per_s=20,
-            )
-            figures = bench.run("latencies", version, plan)
-            for figure, name in (("submit", "submit"), ("lag", "completion lag")):
-                measured = figures.latency_ms.get(name)
-                if measured is None:
-                    raise Failed(f"no {name} was measured: {figures.counts}")
-                bench.results.add(version, f"{figure}_p50_ms", measured.p50)
-                bench.results.add(version, f"{figure}_p99_ms", measured.p99)
-            spent = figures.sut_cpu_s * 1000 / figures.counts["completed"]
-            bench.results.add(version, "half_load_cpu_ms_per_job", spent)
 
 
 def backlog(bench: Bench) -> None:
@@ -292,9 +174,9 @@ def backlog(bench: Bench) -> None:
 def _fill_and_drain(
     bench: Bench, version: Version, running: Running, silent: Running, name: str, count: int
 ) -> None:
-    ids = [json.loads(submit(running, MODEL))["id"] for _ in range(_LANE + 200)]
+    ids = [json.loads(submit(running.port, MODEL))["id"] for _ in range(_LANE + 200)]
     fill = bench.plan(
-        running,
+        running.served,
         silent,
         path=ASYNC_CHAT,
         body=json.dumps(body(MODEL)),
@@ -305,7 +187,7 @@ def _fill_and_drain(
     bench.run(f"fill {name}", version, fill)
     time.sleep(1)
     bench.results.add(version, f"rss_{name}_mb", resident_mb(running.pid))
-    polls = bench.plan(running, silent, path=ASYNC_CHAT, ids=ids[_LANE:])
+    polls = bench.plan(running.served, silent, path=ASYNC_CHAT, ids=ids[_LANE:])
     figures = bench.run(f"pending polls, {name}", version, polls)
     bench.results.add(version, f"pending_polls_{name}_per_s", figures.per_s("202"))
     stop(silent.process)
@@ -343,7 +225,7 @@ def recovery(bench: Bench) -> None:
                 gateway(version, app_dir, mock.address) as running,
             ):
                 for _ in range(_KILLED_JOBS):
-                    submit(running, MODEL)
+                    submit(running.port, MODEL)
                 _wait_in_flight(mock, _KILLED_JOBS)
                 running.process.send_signal(signal.SIGKILL)
                 running.process.wait()
@@ -372,11 +254,3 @@ def upstream_calls(mock: Running) -> int:
     """How many chat completions the mock upstream has answered."""
     calls = json.loads(call(mock.port, "GET", "/stats")[1])["calls"]
     return sum(calls.get("/v1/chat/completions", {}).values())
-
-
-def submit(running: Running, model: str) -> bytes:
-    """The 202 to one job. Raises Failed."""
-    status, reply = call(running.port, "POST", ASYNC_CHAT, body(model))
-    if status != 202:
-        raise Failed(f"a submit was answered {status}: {reply[:500]!r}")
-    return reply

@@ -40,6 +40,7 @@ from hermod.providers.registry import KNOWN_PROVIDERS
 from hermod.store.api import Store
 from hermod.store.choose import preload, store_at
 from hermod.supervisor import Link, Order
+from hermod.worker.caretaker import Caretaker
 from hermod.worker.identity import Identity
 from hermod.worker.run import Runner
 from hermod.worker.settings import WorkerSettings
@@ -114,6 +115,7 @@ class Service:
             watch_s=_watch_s(settings),
         )
         self._working = None if settings.role == "api" else Working(settings, self.store)
+        self._caretaker = Caretaker(self.store, self.store.clock, settings.hermod.upkeep_s)
         self._server = HttpServer(
             App(
                 self._routes(),
@@ -152,6 +154,8 @@ class Service:
             await opening
             if self._working:
                 await self._working.worker.open()
+            else:
+                self._caretaker.open()
         except BaseException:
             opening.cancel()
             await asyncio.gather(opening, return_exceptions=True)
@@ -202,12 +206,18 @@ class Service:
         await self._server.stop(0.0 if self._hurried else min(_HTTP_GRACE_S, leave_s * 0.2))
         if worker:
             await worker.settle(leave_s * 0.1)
-        await self._close()
+        await self._close(leave_s * 0.3)
 
-    async def _close(self) -> None:
+    async def _close(self, patience_s: float = _LEAVE_S * 0.3) -> None:
+        await self._caretaker.close()
         if self._working:
             await self._working.close()
-        await self.store.close()
+        try:
+            async with asyncio.timeout(patience_s):
+                await self.store.close()
+        except TimeoutError:
+            # Everybody has had an answer, or has gone. A lease that may still be held runs out.
+            log.warning("the database does not answer: leaving without a goodbye")
         if self._working:
             self._working.identity.release()
 

@@ -133,6 +133,25 @@ def test_probes_of_a_frozen_server_are_answered(tmp_path: Path, server: Cluster)
         assert wait_done(http, submit(http, chat()))["status"] == "completed"
 
 
+def test_sigterm_is_over_in_time_while_the_server_is_frozen(
+    tmp_path: Path, server: Cluster
+) -> None:
+    config = {"hermod": {"drain_s": 2}}
+    with Gateway(tmp_path, "--database", server.url(), config=config) as gateway:
+        with client(gateway) as http:
+            jobs = [submit(http, chat(model="mock/slow?seconds=3")) for _ in range(5)]
+            server.freeze()
+            try:
+                gateway.send(signal.SIGTERM)
+                # A statement that nobody answers is given up after ten seconds, not before.
+                assert gateway.wait_exit(timeout_s=7) == 0
+            finally:
+                server.thaw()
+        assert "Traceback" not in gateway.output
+    with Gateway(tmp_path, "--database", server.url()) as gateway, client(gateway) as http:
+        assert [wait_done(http, each)["status"] for each in jobs] == ["completed"] * len(jobs)
+
+
 def test_an_outage_is_told_in_few_lines_and_no_job_is_lost(tmp_path: Path, server: Cluster) -> None:
     config = {"hermod": {"upkeep_s": 0.1}}
     with Gateway(tmp_path, "--database", server.url(), config=config) as gateway:
@@ -145,6 +164,7 @@ def test_an_outage_is_told_in_few_lines_and_no_job_is_lost(tmp_path: Path, serve
             assert refused.status_code == 503
             assert int(refused.headers["retry-after"]) > 0
             server.start()
+            wait_until(lambda: http.get("/health/readiness").status_code == 200, timeout_s=5)
             for job_id in jobs:
                 assert wait_done(http, job_id)["status"] == "completed"
             # Their answers came while nobody could write them, and were kept.

@@ -143,12 +143,13 @@ def test_a_broken_promise_ends_with_1_and_is_named(tmp_path: Path) -> None:
     assert found.stdout.endswith("FAIL\n")
 
 
-def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_being_stopped_leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
     kept = tmp_path / "evidence"
     command = [str(HERMOD), "torture", "--keep", str(kept), "--kills", "1", "--jobs", "100000"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
         wait_until(lambda: len(processes_with(str(kept))) >= 3, timeout_s=30)
-        running.send_signal(signal.SIGINT)
+        running.send_signal(number)
         _, told = running.communicate(timeout=60)
     assert running.returncode == 2, told
     assert "stopped" in told
@@ -173,3 +174,30 @@ def test_a_folder_with_something_in_it_is_not_used(tmp_path: Path) -> None:
     refused = run("--keep", str(tmp_path))
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "is not empty" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--database", "sqlite:///jobs.db"), "--database takes postgresql://"),
+        (("--database", "postgresql://u:hunter2@h:99999/x"), "port must be a number"),
+        (("--database", "postgresql://u:hunter2@127.0.0.1:1/x"), "cannot be reached"),
+        (("--start-postgres", "--database", "postgresql://u:hunter2@h/x"), "on one of them"),
+        (("--start-postgres", "--postgres-bin", "."), "there is no initdb"),
+        (("--latency", "soon"), "--latency: "),
+        (("--latency", "lognormal:9,1"), "--latency: the median"),
+        (("--rate", "nan"), "--rate: expected a number"),
+        (("--lease-s", "nan"), "--lease-s: expected a number"),
+    ],
+)
+def test_what_cannot_run_is_said_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], says: str
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    refused = run(*flags)
+    assert (refused.returncode, refused.stdout) == (2, ""), refused.stderr
+    assert says in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert "hunter2" not in refused.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 """Processes that only accept jobs, and processes that only run them, meet in the store."""
 
+import json
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -81,6 +82,18 @@ def test_a_job_waits_for_a_worker(place: Place) -> None:
         with worker(place) as back:
             assert wait_done(http, job_id)["status"] == "completed"
             end(front, back)
+
+
+def test_without_any_worker_jobs_and_results_expire_all_the_same(place: Place) -> None:
+    with api(place, queue_wait_s=1, **OFTEN) as front, client(front) as http:
+        ttl = {"x-bf-async-job-result-ttl": "1"}
+        kept, gone = (submit(http, chat()), http.post(PATH, json=chat(), headers=ttl).json()["id"])
+        ended = wait_done(http, kept)
+        assert ended["status"] == "failed"
+        assert "queue deadline" in json.dumps(ended)
+        wait_until(lambda: http.get(f"{PATH}/{gone}").status_code == 404)
+        wait_until(lambda: 'state="expired"} 1.0' in http.get("/metrics").text)
+        end(front)
 
 
 def test_a_process_that_runs_no_jobs_is_no_worker(tmp_path: Path) -> None:

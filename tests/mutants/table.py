@@ -423,8 +423,8 @@ QUERIES_ON_POSTGRES: Final = (
     ),
     on_postgres(
         "releasing a worker takes everybody's leases",
-        "WHERE state = 'running' AND worker_id = $1\nORDER BY id LIMIT",
-        "WHERE state = 'running' AND $1 <> ''\nORDER BY id LIMIT",
+        "WHERE state = 'running' AND worker_id = $1\nORDER BY seq LIMIT",
+        "WHERE state = 'running' AND $1 <> ''\nORDER BY seq LIMIT",
         f"{RECOVERY}::test_the_leases_of_other_workers_are_left_to_them",
     ),
     on_postgres(
@@ -447,8 +447,8 @@ QUERIES_ON_POSTGRES: Final = (
     ),
     on_postgres(
         "an admin reads the jobs of other tenants",
-        "job.id = asked.id AND job.tenant_id = asked.tenant_id\n",
-        "job.id = asked.id\n",
+        "job.id = ANY (ARRAY[asked.id]) AND job.tenant_id = asked.tenant_id\n",
+        "job.id = ANY (ARRAY[asked.id])\n",
         f"{READ}::test_a_stranger_sees_no_job",
     ),
     on_postgres(

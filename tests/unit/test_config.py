@@ -260,6 +260,8 @@ def test_the_url_of_a_server_is_kept_whole_and_shown_without_its_password(
         ("postgresql://u:s3cret@h/d?sslmode", "not a URL"),
         ("postgresql://u:s3cret@h/d?sslmode=on", "sslmode: expected one of disable, allow"),
         ("postgresql://u:s3cret@h/d?connect_timeout=3", "connect_timeout: not understood here"),
+        ("postgresql://u:s3cret@h/d?sslrootcert=system", "sslrootcert: there is no file system"),
+        ("postgresql://u:s3cret@h/d?sslmode=require&sslkey=/no%2Fkey", "sslkey: there is no file"),
         ("postgresql+asyncpg://u:s3cret@h/d", "expected sqlite:///FILE (four slashes before"),
     ],
 )

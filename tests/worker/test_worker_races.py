@@ -66,6 +66,34 @@ async def test_a_drain_gives_back_large_jobs_that_wait_for_memory(tmp_path: Path
         assert attempts == [[AttemptState.UNKNOWN], [AttemptState.UNSENT], [AttemptState.UNSENT]]
 
 
+class SlowToTell(SqliteStore):
+    """The real store. What a claim took is told when the test opens the door."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, CLOCK)
+        self.door = asyncio.Event()
+        self.claims = 0
+
+    async def claim_jobs(self, lane: str, limit: int, claim: Claim) -> list[ClaimedJob]:
+        claimed = await super().claim_jobs(lane, limit, claim)
+        self.claims += 1
+        await self.door.wait()
+        return claimed
+
+
+async def test_a_hurried_drain_gives_back_what_a_claim_under_way_has_taken(tmp_path: Path) -> None:
+    store = SlowToTell(database_in(tmp_path))
+    async with bench(tmp_path, store) as b:
+        job_id = await b.submit("slow?seconds=1000")
+        worker = await b.worker()
+        await eventually(lambda: store.claims)
+        draining = asyncio.create_task(worker.drain(0))
+        await eventually(lambda: worker._draining)
+        store.door.set()
+        await draining
+        assert (await b.job(job_id)).state is State.WAITING
+
+
 async def test_a_renewal_in_one_group_with_next_attempts_loses_no_run(tmp_path: Path) -> None:
     store = Attended(database_in(tmp_path))
     async with bench(tmp_path, store) as b:

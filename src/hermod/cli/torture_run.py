@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 import random
 import shutil
@@ -16,7 +17,9 @@ import click
 import uvloop
 
 from hermod.clock import SystemClock
+from hermod.config.database import database_fault
 from hermod.domain.errors import StoreError
+from hermod.mock_upstream import latency
 from hermod.torture.cluster import Binaries, Cluster, ClusterFailed
 from hermod.torture.driver import Progress, Run
 from hermod.torture.history import History
@@ -32,6 +35,7 @@ _COULD_NOT_RUN = 2
 _SHORT_LEASE_S = 3.0
 _LONG_CALLS = "lognormal:1000,5000"
 """Some outlast the freeze and the lease: only then can who wakes disturb who has the job now."""
+_POSTGRES = ("postgresql://", "postgres://")
 _TELL_EVERY_S = 5.0
 """Where there is no terminal to write one line again and again."""
 
@@ -86,6 +90,7 @@ def run_and_judge(asked: Asked) -> int:
     """The whole of it; the exit code."""
     folder: Path | None = None
     try:
+        _refuse_nonsense(asked)
         folder = _folder(asked.keep)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             history = runner.run(_go(asked, folder))
@@ -96,8 +101,7 @@ def run_and_judge(asked: Asked) -> int:
         else:
             shutil.rmtree(folder)
     except (CouldNotRun, ClusterFailed, StoreError, OSError) as error:
-        logs = f"\nthe logs are in {folder}" if folder else ""
-        return _give_up(f"{error}{logs}")
+        return _give_up(f"{error}{_where_the_logs_are(folder, asked)}")
     except (KeyboardInterrupt, asyncio.CancelledError):
         if folder is not None and asked.keep is None:
             shutil.rmtree(folder)
@@ -113,10 +117,31 @@ def check_again(folder: Path, asked: Asked) -> int:
         return _give_up(str(error))
 
 
+def _refuse_nonsense(asked: Asked) -> None:
+    """Raises CouldNotRun for what no run can come of, before anything is made."""
+    if asked.start_postgres and asked.database is not None:
+        raise CouldNotRun("--start-postgres or --database: a run is on one of them")
+    if asked.database is not None:
+        if not asked.database.startswith(_POSTGRES):
+            raise CouldNotRun("--database takes postgresql://…; SQLite is used without it")
+        if fault := database_fault(asked.database, ""):
+            raise CouldNotRun(f"--database: {fault}")
+    for name, value in (("--rate", asked.rate), ("--lease-s", asked.lease_s)):
+        if value is not None and math.isnan(value):
+            raise CouldNotRun(f"{name}: expected a number")
+    if asked.latency is not None:
+        try:
+            latency(asked.latency)
+        except ValueError as error:
+            raise CouldNotRun(f"--latency: {error}") from error
+
+
 async def _go(asked: Asked, folder: Path) -> History:
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    # The end of a terminal, too: nobody else would end our processes, or delete our folder.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     plan = asked.plan()
     cluster: Cluster | None = None
     with tempfile.TemporaryDirectory(prefix="hermod-torture-pg-") as data:
@@ -153,6 +178,17 @@ def _folder(keep: Path | None) -> Path:
     if any(keep.iterdir()):
         raise CouldNotRun(f"{keep} is not empty")
     return keep
+
+
+def _where_the_logs_are(folder: Path | None, asked: Asked) -> str:
+    """A line for people. A folder of ours with nothing in it is deleted instead."""
+    if folder is None:
+        return ""
+    if any(folder.iterdir()):
+        return f"\nthe logs are in {folder}"
+    if asked.keep is None:
+        folder.rmdir()
+    return ""
 
 
 def _words(plan: Plan, asked: Asked) -> str:

@@ -11,6 +11,8 @@ _SQLITE: Final = "sqlite:///"
 _POSTGRES: Final = ("postgresql://", "postgres://")
 _EXAMPLE: Final = "postgresql://USER:PASSWORD@HOST:5432/NAME"
 _SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_SESSION_ATTRS: Final = ("any", "primary", "read-write")
+"""Those with which jobs can be stored."""
 _NOT_OURS: Final = (
     "channel_binding", "client_encoding", "connect_timeout", "fallback_application_name",
     "gssencmode", "hostaddr", "keepalives", "keepalives_count", "keepalives_idle",
@@ -18,6 +20,7 @@ _NOT_OURS: Final = (
     "sslcompression", "sslsni", "tcp_user_timeout",
 )  # fmt: skip
 """Parameters of libpq that the driver would take for settings of the server, which refuses them."""
+_FILES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _SECRETS: Final = ("password", "sslpassword")
 _HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[^\[\]:]+)(?::(?P<port>.*))?")
 
@@ -78,11 +81,18 @@ def _postgres_fault(url: str) -> str:
         fault = f"the host is missing: expected {_EXAMPLE}, or ?host=DIRECTORY for a local socket"
     if fault:
         return fault
+    wanted = parameters.get("target_session_attrs", "any")
+    if wanted not in _SESSION_ATTRS:
+        return f"target_session_attrs: expected one of {', '.join(_SESSION_ATTRS)}"
     mode = parameters.get("sslmode", "prefer")
     if mode not in _SSL_MODES:
         return f"sslmode: expected one of {', '.join(_SSL_MODES)}"
     if found := [name for name in _NOT_OURS if name in parameters]:
         return f"{', '.join(found)}: not understood here, leave it out"
+    # Unlike libpq the driver does not know `system`, and of a missing file it says no name.
+    for name in _FILES:
+        if name in parameters and not Path(parameters[name]).is_file():
+            return f"{name}: there is no file {parameters[name]}"
     return ""
 
 

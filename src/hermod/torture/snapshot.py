@@ -100,8 +100,6 @@ class PostgresEvidence:
 
 async def see_that_it_is_free(url: str, *, may_hold_jobs: bool) -> None:
     """Raises CouldNotRun where a run could touch what is somebody's, and StoreError."""
-    if not url.startswith(("postgresql://", "postgres://")):
-        raise CouldNotRun("--database takes postgresql://…; SQLite is used without it")
     present = await postgres.count_present(url)
     if present.unfinished:
         raise CouldNotRun(

@@ -89,7 +89,7 @@ class Worker:
                 run.stop(Stop.DRAINED)
         if self._claiming is not None:
             # A claim under way must end first: what it commits, nobody else would give back.
-            await asyncio.wait({self._claiming}, timeout=grace_s)
+            await asyncio.wait({self._claiming}, timeout=max(grace_s, leave_s / 2))
         if not await self._is_quiet(ends_s - self._clock.monotonic()):
             log.info("drain: giving %d running jobs back", len(self._runs))
         self.hurry()

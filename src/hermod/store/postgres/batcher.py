@@ -6,6 +6,7 @@ database makes the groups larger, not the waiting list longer.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextlib import suppress
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from hermod.domain.errors import StoreError, StoreUnavailable
@@ -50,7 +51,7 @@ class Batcher(Generic[Call, Result]):
         group is sent, the call does not happen.
         """
         if self._closed:
-            raise StoreUnavailable("the store is closed")
+            raise _closed()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         self._pending.append(_Asked(call, key, size, future))
@@ -66,6 +67,18 @@ class Batcher(Generic[Call, Result]):
             self._send()
             if self._tasks:
                 await asyncio.wait(self._tasks)
+
+    async def abandon(self) -> None:
+        """Let go of what was asked for: its callers hear that the store is closed."""
+        self._closed = True
+        pending, self._pending = self._pending, []
+        for asked in pending:
+            if not asked.future.done():
+                asked.future.set_exception(_closed())
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     def _send(self) -> None:
         self._planned = False
@@ -93,8 +106,10 @@ class Batcher(Generic[Call, Result]):
         return group
 
     async def _carry(self, group: "list[_Asked[Call, Result]]") -> None:
+        results: Sequence[Result | Exception] = [_closed()] * len(group)
         try:
-            results = await self._results([asked.call for asked in group])
+            with suppress(asyncio.CancelledError):  # abandoned
+                results = await self._results([asked.call for asked in group])
         finally:
             self._free += 1
             self._out -= {asked.key for asked in group}
@@ -121,3 +136,7 @@ class Batcher(Generic[Call, Result]):
         # One bad apple: each half by itself, so that in the end it spoils only its own.
         half = len(calls) // 2
         return [*await self._results(calls[:half]), *await self._results(calls[half:])]
+
+
+def _closed() -> StoreUnavailable:
+    return StoreUnavailable("the store is closed")

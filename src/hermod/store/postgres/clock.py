@@ -22,9 +22,15 @@ class DatabaseClock:
         return self._ours.monotonic()
 
     def heard(self, asked_s: float, at: int) -> None:
-        """The database, asked at the monotonic instant `asked_s`, says that it is `at`."""
-        answered_s = self._ours.monotonic()
-        self._ahead = at - int((asked_s + answered_s) / 2 * 1_000_000)
+        """The database, asked at the monotonic instant `asked_s`, says that it is `at`.
+
+        It said so at some moment between the question and now. What we knew before stays as it is
+        where that agrees with it: a slow answer says little, and time should not jump.
+        """
+        least = at - self._monotonic_us()
+        most = at - int(asked_s * 1_000_000)
+        known = (least + most) // 2 if self._ahead is None else self._ahead
+        self._ahead = min(max(known, least), most)
 
     def _monotonic_us(self) -> int:
         return int(self._ours.monotonic() * 1_000_000)

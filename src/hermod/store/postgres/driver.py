@@ -22,8 +22,16 @@ Heard = Callable[[Any, int, str, Any], object]
 """Called with the connection, the sender's process id, the channel and the payload."""
 
 
+class Statement(Protocol):
+    """See `asyncpg.prepared_stmt.PreparedStatement`."""
+
+    async def fetchval(self) -> Any: ...
+
+
 class Connection(Protocol):
     """See `asyncpg.Connection`. One statement at a time."""
+
+    async def prepare(self, query: str, *, name: str) -> Statement: ...
 
     async def fetch(self, query: str, *args: Any) -> list[Row]: ...
 
@@ -52,3 +60,14 @@ async def connect(url: str, timeout_s: float) -> Connection:
 def sqlstate(error: BaseException) -> str:
     """The code of a server's error; empty for any other error."""
     return getattr(error, "sqlstate", None) or "" if isinstance(error, ServerError) else ""
+
+
+def ends_session(error: Exception) -> bool:
+    """Whether the server has hung up with these words."""
+    return getattr(error, "severity_en", None) in ("FATAL", "PANIC")
+
+
+def words(error: BaseException) -> str:
+    """An error in one line: without the server's details and hints."""
+    said = str(error.args[0]) if isinstance(error, ServerError) and error.args else str(error)
+    return said or type(error).__name__

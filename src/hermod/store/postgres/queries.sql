@@ -2,6 +2,11 @@
 -- of the table). That the state is 'running' is not asked for beside it, as the planner would take it
 -- for an invitation to go through everything that runs. For the same reason a claim compares
 -- `deadline_at + 0`, which no index has.
+--
+-- Every query is planned once per connection and never again for its values, so its plan must be
+-- right for tables of any size, also when it is made while they are empty. Hence joins by
+-- `id = ANY (ARRAY[x])`: only a look into the index can answer that, or a scan of the table, which our
+-- sessions rule out. `id = x` could also be planned as a walk through the whole index.
 
 -- name: now
 SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
@@ -54,17 +59,17 @@ ON CONFLICT (job_id, part, n) DO UPDATE SET data = excluded.data WHERE payload_c
 -- name: drop_chunk
 DELETE FROM hermod.payload_chunk AS chunk
 USING unnest($1::uuid[], $2::integer[], $3::integer[]) AS gone (job_id, part, n)
-WHERE chunk.job_id = gone.job_id AND chunk.part = gone.part AND chunk.n = gone.n
+WHERE chunk.job_id = ANY (ARRAY[gone.job_id]) AND chunk.part = gone.part AND chunk.n = gone.n
 
 -- name: read_job
 SELECT asked.place, kind, state, created_at, completed_at, expires_at, ttl_s, ttl_requested,
     status_code, request_id, result.part, result.size, result.body
 FROM unnest($2::uuid[], $3::text[], $4::text[], $5::boolean[], $6::text[])
     WITH ORDINALITY AS asked (id, tenant_id, owner, is_admin, wanted_kind, place)
-JOIN hermod.job ON job.id = asked.id AND job.tenant_id = asked.tenant_id
+JOIN hermod.job ON job.id = ANY (ARRAY[asked.id]) AND job.tenant_id = asked.tenant_id
     AND (job.owner = asked.owner OR asked.is_admin)
     AND (asked.wanted_kind IS NULL OR job.kind = asked.wanted_kind)
-LEFT JOIN hermod.result ON result.job_id = job.id
+LEFT JOIN hermod.result ON result.job_id = ANY (ARRAY[job.id])
 WHERE expires_at IS NULL
     OR expires_at > coalesce($1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)
 
@@ -107,7 +112,7 @@ WITH clock AS (
     UPDATE hermod.job SET state = 'running', attempt = attempt + 1, worker_id = $5, claim_no = $7,
         lease_until = lease_now + $6, started_at = coalesce(started_at, now),
         deadline_at = CASE WHEN due.state = 'queued' THEN now + $8 ELSE deadline_at END
-    FROM due, clock WHERE job.id = due.id
+    FROM due, clock WHERE job.id = ANY (ARRAY[due.id])
     RETURNING due.state AS was, due.rank, seq, job.id, attempt, tenant_id, owner, kind, lane, model,
         created_at, deadline_at, attempts_spent, suspicion, on_unknown, ttl_s, options, now
 ), attempts AS (
@@ -122,7 +127,7 @@ WITH clock AS (
 )
 SELECT id, attempt, tenant_id, owner, kind, lane, model, created_at, deadline_at, attempts_spent,
     suspicion, on_unknown, ttl_s, options, coalesce(size, 0), body
-FROM claimed LEFT JOIN hermod.request ON request.job_id = claimed.id
+FROM claimed LEFT JOIN hermod.request ON request.job_id = ANY (ARRAY[claimed.id])
 ORDER BY was DESC, rank, seq
 
 -- name: claim_suspects
@@ -137,7 +142,7 @@ WITH clock AS (
 ), claimed AS (
     UPDATE hermod.job SET state = 'running', attempt = attempt + 1, worker_id = $5, claim_no = $7,
         lease_until = lease_now + $6
-    FROM due, clock WHERE job.id = due.id
+    FROM due, clock WHERE job.id = ANY (ARRAY[due.id])
     RETURNING run_at, seq, job.id, attempt, tenant_id, owner, kind, lane, model, created_at,
         deadline_at, attempts_spent, suspicion, on_unknown, ttl_s, options, now
 ), attempts AS (
@@ -152,7 +157,7 @@ WITH clock AS (
 )
 SELECT id, attempt, tenant_id, owner, kind, lane, model, created_at, deadline_at, attempts_spent,
     suspicion, on_unknown, ttl_s, options, coalesce(size, 0), body
-FROM claimed LEFT JOIN hermod.request ON request.job_id = claimed.id
+FROM claimed LEFT JOIN hermod.request ON request.job_id = ANY (ARRAY[claimed.id])
 ORDER BY run_at, seq
 
 -- name: claimed_before
@@ -166,14 +171,14 @@ WITH claimed AS (
 )
 SELECT id, attempt, tenant_id, owner, kind, lane, model, created_at, deadline_at, attempts_spent,
     suspicion, on_unknown, ttl_s, options, coalesce(size, 0), body
-FROM claimed LEFT JOIN hermod.request ON request.job_id = claimed.id
+FROM claimed LEFT JOIN hermod.request ON request.job_id = ANY (ARRAY[claimed.id])
 ORDER BY seq
 
 -- name: renew_leases
 UPDATE hermod.job
 SET lease_until = coalesce($1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint) + $2
 FROM unnest($3::uuid[], $4::integer[], $5::text[]) AS held (id, attempt, worker_id)
-WHERE job.id = held.id AND job.attempt = held.attempt AND job.worker_id = held.worker_id
+WHERE job.id = ANY (ARRAY[held.id]) AND job.attempt = held.attempt AND job.worker_id = held.worker_id
 RETURNING job.id
 
 -- name: begin_attempt
@@ -191,13 +196,13 @@ WITH clock AS (
         suspicion = CASE WHEN outcome = 'failed' THEN 0 ELSE suspicion END,
         lease_until = lease_now + lease_us
     FROM asked, clock
-    WHERE job.id = asked.id AND job.attempt = asked.attempt AND job.worker_id = asked.worker_id
+    WHERE job.id = ANY (ARRAY[asked.id]) AND job.attempt = asked.attempt AND job.worker_id = asked.worker_id
     RETURNING job.id, asked.attempt, asked.worker_id, lane, model, outcome, error_type,
         asked.status_code, key_name, coalesce(ended_at, now) AS ended_at, now
 ), ended AS (
     UPDATE hermod.attempt SET state = outcome, ended_at = moved.ended_at,
         status_code = moved.status_code, error_type = moved.error_type, key_name = moved.key_name
-    FROM moved WHERE attempt.job_id = moved.id AND attempt.n = moved.attempt
+    FROM moved WHERE attempt.job_id = ANY (ARRAY[moved.id]) AND attempt.n = moved.attempt
 ), begun AS (
     INSERT INTO hermod.attempt (job_id, n, state, lane, model, worker_id, started_at)
     SELECT id, attempt + 1, 'sending', lane, model, worker_id, now FROM moved
@@ -218,13 +223,13 @@ WITH clock AS (
         suspicion = CASE WHEN outcome = 'failed' THEN 0 ELSE suspicion END,
         worker_id = NULL, lease_until = NULL
     FROM asked, clock
-    WHERE job.id = asked.id AND job.attempt = asked.attempt AND job.worker_id = asked.worker_id
+    WHERE job.id = ANY (ARRAY[asked.id]) AND job.attempt = asked.attempt AND job.worker_id = asked.worker_id
     RETURNING job.id, asked.attempt, tenant_id, lane, outcome, error_type, asked.status_code,
         key_name, coalesce(ended_at, now) AS ended_at
 ), ended AS (
     UPDATE hermod.attempt SET state = outcome, ended_at = moved.ended_at,
         status_code = moved.status_code, error_type = moved.error_type, key_name = moved.key_name
-    FROM moved WHERE attempt.job_id = moved.id AND attempt.n = moved.attempt
+    FROM moved WHERE attempt.job_id = ANY (ARRAY[moved.id]) AND attempt.n = moved.attempt
 ), counts AS (
     INSERT INTO hermod.job_count (tenant_id, lane, state, shard, n)
     SELECT tenant_id, lane, step.state, pg_backend_pid() % 32, sum(delta) FROM moved
@@ -253,13 +258,13 @@ WITH clock AS (
     UPDATE hermod.job SET state = asked.state, status_code = asked.status_code, completed_at = now,
         expires_at = now + ttl_s * 1000000, suspicion = 0, worker_id = NULL, lease_until = NULL
     FROM asked, clock
-    WHERE job.id = asked.id AND job.attempt = asked.attempt AND job.worker_id = asked.worker_id
+    WHERE job.id = ANY (ARRAY[asked.id]) AND job.attempt = asked.attempt AND job.worker_id = asked.worker_id
     RETURNING job.id, asked.attempt, tenant_id, lane, asked.state, outcome, error_type,
         attempt_status_code, key_name, size, body, now
 ), ended AS (
     UPDATE hermod.attempt SET state = outcome, ended_at = now, status_code = attempt_status_code,
         error_type = ended_job.error_type, key_name = ended_job.key_name
-    FROM ended_job WHERE attempt.job_id = ended_job.id AND attempt.n = ended_job.attempt
+    FROM ended_job WHERE attempt.job_id = ANY (ARRAY[ended_job.id]) AND attempt.n = ended_job.attempt
 ), results AS (
     INSERT INTO hermod.result (job_id, part, size, body)
     SELECT id, attempt, size, body FROM ended_job
@@ -280,13 +285,13 @@ SELECT 1 FROM hermod.job WHERE id = $1 AND attempt = $2 AND worker_id = $3
 -- their jobs stand.
 SELECT job.id, job.state, job.attempt, job.worker_id, job.run_at, attempt.state, attempt.error_type
 FROM unnest($1::uuid[], $2::integer[]) AS asked (id, n)
-JOIN hermod.job ON job.id = asked.id
-JOIN hermod.attempt ON attempt.job_id = asked.id AND attempt.n = asked.n
+JOIN hermod.job ON job.id = ANY (ARRAY[asked.id])
+JOIN hermod.attempt ON attempt.job_id = ANY (ARRAY[asked.id]) AND attempt.n = asked.n
 
 -- name: leases_of_worker
 SELECT id, attempt, tenant_id, lane, kind, model, suspicion, on_unknown FROM hermod.job
 WHERE state = 'running' AND worker_id = $1
-ORDER BY id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
+ORDER BY seq LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
 
 -- name: leases_run_out
 SELECT id, attempt, tenant_id, lane, kind, model, suspicion, on_unknown FROM hermod.job
@@ -301,20 +306,20 @@ WHERE id = ANY($2::uuid[])
 
 -- name: overdue
 SELECT id, attempt, tenant_id, lane, kind, model, state FROM hermod.job
-WHERE state IN ('queued', 'waiting')
+WHERE worker_id IS NULL AND completed_at IS NULL
     AND deadline_at < coalesce($1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)
 ORDER BY deadline_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
 
 -- name: lost_attempts
 UPDATE hermod.attempt SET state = 'unknown', ended_at = $1, error_type = $4
 FROM unnest($2::uuid[], $3::integer[]) AS lost (job_id, n)
-WHERE attempt.job_id = lost.job_id AND attempt.n = lost.n
+WHERE attempt.job_id = ANY (ARRAY[lost.job_id]) AND attempt.n = lost.n
 
 -- name: end_unleased
 UPDATE hermod.job SET state = $2, status_code = ended.status_code, completed_at = $1,
     expires_at = $1 + ttl_s * 1000000, worker_id = NULL, lease_until = NULL
 FROM unnest($3::uuid[], $4::integer[]) AS ended (id, status_code)
-WHERE job.id = ended.id
+WHERE job.id = ANY (ARRAY[ended.id])
 
 -- name: insert_results
 INSERT INTO hermod.result (job_id, part, size, body)
@@ -333,7 +338,7 @@ WITH gone AS MATERIALIZED (
     WHERE expires_at <= coalesce($1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)
     ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
 ), deleted AS (
-    DELETE FROM hermod.job USING gone WHERE job.id = gone.id RETURNING tenant_id, lane, state
+    DELETE FROM hermod.job USING gone WHERE job.id = ANY (ARRAY[gone.id]) RETURNING tenant_id, lane, state
 ), chunks AS (
     DELETE FROM hermod.payload_chunk WHERE job_id = ANY (ARRAY(SELECT id FROM gone))
 ), attempts AS (
@@ -354,8 +359,8 @@ SELECT count(*) FROM deleted
 -- Ids are time-ordered, so the old chunks are one range of the index.
 WITH orphans AS MATERIALIZED (
     SELECT chunk.job_id, chunk.part, chunk.n FROM hermod.payload_chunk AS chunk
-    LEFT JOIN hermod.job ON job.id = chunk.job_id
-    LEFT JOIN hermod.result ON result.job_id = chunk.job_id
+    LEFT JOIN hermod.job ON job.id = ANY (ARRAY[chunk.job_id])
+    LEFT JOIN hermod.result ON result.job_id = ANY (ARRAY[chunk.job_id])
     WHERE chunk.job_id < $1
         AND (job.id IS NULL
              OR (chunk.part > 0 AND job.completed_at IS NOT NULL
@@ -363,7 +368,7 @@ WITH orphans AS MATERIALIZED (
     LIMIT $2
 ), deleted AS (
     DELETE FROM hermod.payload_chunk AS chunk USING orphans
-    WHERE chunk.job_id = orphans.job_id AND chunk.part = orphans.part AND chunk.n = orphans.n
+    WHERE chunk.job_id = ANY (ARRAY[orphans.job_id]) AND chunk.part = orphans.part AND chunk.n = orphans.n
     RETURNING 1
 )
 SELECT count(*) FROM deleted

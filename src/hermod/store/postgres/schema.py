@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+import secrets
+from contextlib import suppress
 from typing import Final
 
-from hermod.domain.errors import StoreMisconfigured
+from hermod.domain.errors import StoreMisconfigured, StoreUnavailable
 from hermod.domain.failpoint import failpoint
-from hermod.store.postgres.connections import STATEMENT_TIMEOUT_S, Connections
+from hermod.store.postgres.connections import STATEMENT_TIMEOUT_S, WHO, Connections
 from hermod.store.postgres.driver import Connection
-from hermod.store.postgres.errors import POOLER, lost_its_statement, translate
 from hermod.store.sql import READABLE_FROM, load_migrations, plan_upgrade
 
 log = logging.getLogger(__name__)
@@ -27,11 +28,19 @@ INSERT INTO hermod.meta (name, value) VALUES ($1, $2)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value
 """
 _VERSION: Final = "schema"
+_RIGHTS: Final = """
+SELECT name, has_table_privilege('hermod.' || name, 'SELECT')
+    AND has_table_privilege('hermod.' || name, 'INSERT')
+    AND has_table_privilege('hermod.' || name, 'UPDATE')
+    AND has_table_privilege('hermod.' || name, 'DELETE')
+FROM unnest(ARRAY['job', 'request', 'result', 'attempt', 'payload_chunk', 'job_count']) AS name
+"""
+_READ_ONLY: Final = "SELECT current_setting('transaction_read_only') = 'on'"
+_ENCODINGS: Final = ("UTF8", "SQL_ASCII")
 _DURABILITY: Final = """
 SELECT name, setting FROM pg_settings
 WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes')
 """
-_WHO: Final = "SELECT pg_backend_pid()"
 
 
 async def migrate(connections: Connections) -> None:
@@ -39,9 +48,11 @@ async def migrate(connections: Connections) -> None:
 
     Raises StoreMisconfigured when this release cannot run on it, another StoreError.
     """
+    async with connections.session(STATEMENT_TIMEOUT_S) as connection:
+        if await _is_current(connection):
+            return
     async with connections.session(_MIGRATION_TIMEOUT_S) as connection:
-        if not await _is_current(connection):
-            await _migrate(connection)
+        await _migrate(connection)
 
 
 async def _is_current(connection: Connection) -> bool:
@@ -71,8 +82,8 @@ async def _migrate(connection: Connection) -> None:
         await connection.execute(_SET_META, READABLE_FROM, str(upgrade.readable_from))
         failpoint("migration.before_commit")
         await connection.execute("COMMIT")
-    except BaseException:
-        if not connection.is_closed():
+    except Exception:
+        with suppress(Exception):  # the first error is the one to tell
             await connection.execute("ROLLBACK")
         raise
     failpoint("migration.after")
@@ -87,7 +98,28 @@ async def _meta(connection: Connection) -> tuple[int, int | None]:
     """The schema's number, and the oldest whose releases can run on it."""
     rows = dict(map(tuple[str, str], await connection.fetch(_READ_META)))
     readable_from = rows.get(READABLE_FROM)
-    return int(rows.get(_VERSION, "0")), int(readable_from) if readable_from else None
+    try:
+        return int(rows.get(_VERSION, "0")), int(readable_from) if readable_from else None
+    except ValueError:
+        raise StoreMisconfigured(
+            "hermod.meta is not what Hermod wrote there: use another database, or restore a backup"
+        ) from None
+
+
+async def see_that_we_may_write(connections: Connections) -> None:
+    """Raises StoreUnavailable on a standby, StoreMisconfigured without the rights or the tables."""
+    async with connections.session(STATEMENT_TIMEOUT_S) as connection:
+        for table, granted in await connection.fetch(_RIGHTS):
+            if not granted:
+                raise StoreMisconfigured(
+                    f"this role may not read and write hermod.{table}: "
+                    "GRANT ALL ON ALL TABLES IN SCHEMA hermod TO it, or make it their owner"
+                )
+        if await _is(_READ_ONLY, connection):
+            raise StoreUnavailable(
+                "the database is read-only, as a standby is: name the primary, or several hosts "
+                "with ?target_session_attrs=read-write"
+            )
 
 
 async def examine(connections: Connections) -> str:
@@ -102,6 +134,12 @@ async def examine(connections: Connections) -> str:
             raise StoreMisconfigured(
                 f"PostgreSQL {version[0]} is too old: {OLDEST_SERVER} or newer is needed"
             )
+        ((encoding,),) = await connection.fetch("SHOW server_encoding")
+        if encoding not in _ENCODINGS:
+            raise StoreMisconfigured(
+                f"the database is encoded in {encoding}, which cannot hold every text: "
+                "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+            )
         for name, setting in await connection.fetch(_DURABILITY):
             if setting == "off":
                 log.warning(
@@ -115,28 +153,37 @@ async def examine(connections: Connections) -> str:
 async def _look_for_a_pooler(connections: Connections) -> None:
     """Behind a pooler in transaction mode a session may be another one after each transaction.
 
-    That is well as long as the pooler carries prepared statements over. Make it swap sessions, and
-    see: while somebody else holds the first, another one answers. Raises StoreMisconfigured when it
-    has forgotten our statement.
+    That is well as long as the pooler carries prepared statements over. Raises StoreMisconfigured
+    when it does not.
     """
-    ours, other = await connections.connect(), await connections.connect()
+    async with connections.aside() as ours, connections.aside() as other:
+        connections.direct = await _has_sessions_of_its_own(ours, other, connections.patience_s)
+        if connections.direct:
+            await connections.set_up(ours)
+            await connections.set_up(other)
+
+
+async def _has_sessions_of_its_own(ours: Connection, other: Connection, patience_s: float) -> bool:
+    """Have a pooler share a session between two, or swap the sessions of one, and see.
+
+    Either shows whether it forgets a statement or mixes up two of one name: the driver gives all
+    processes the same names. Nobody waits here for a second session while holding one, as there may
+    be only one.
+    """
+    name = f"hermod_{secrets.token_hex(8)}"
+    who = await ours.prepare(WHO, name=name)
+    seen = {await who.fetchval(), await who.fetchval()}
     try:
-        async with asyncio.timeout(STATEMENT_TIMEOUT_S):
-            ((first,),) = await ours.fetch(_WHO)
+        async with asyncio.timeout(patience_s):
             await other.execute("BEGIN")
-            ((second,),) = await ours.fetch(_WHO)
+            ((theirs,),) = await other.fetch(WHO)
+            if theirs in seen:
+                await other.prepare(WHO, name=name)
             await other.execute("ROLLBACK")
-            connections.direct = first == second
-            if connections.direct:
-                await connections.set_up(ours)
-                await connections.set_up(other)
-    except BaseException as error:
-        ours.terminate()
-        other.terminate()
-        if lost_its_statement(error):
-            raise StoreMisconfigured(POOLER) from error
-        if isinstance(error, Exception):
-            raise translate(error, sent=False) from error
-        raise
-    connections.adopt(ours)
-    connections.adopt(other)
+    except TimeoutError as error:
+        raise StoreUnavailable(
+            "the database has no second session for us: is it busy, or is the pool of a "
+            "connection pooler in front of it too small?"
+        ) from error
+    seen.add(await who.fetchval())
+    return theirs not in seen and len(seen) == 1

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 from hermod.domain.clock import Clock
-from hermod.domain.errors import StoreFull, StoreUnavailable
+from hermod.domain.errors import StoreError, StoreFull
 from hermod.domain.failpoint import failpoint
 from hermod.domain.job import Claim, ClaimedJob, Lease
 from hermod.store.postgres import calls
@@ -22,13 +22,16 @@ from hermod.store.postgres.calls import (
     Stored,
     Submit,
 )
-from hermod.store.postgres.connections import Connections, jittered
+from hermod.store.postgres.connections import Connections
 from hermod.store.postgres.driver import Row
 from hermod.store.postgres.errors import ReplyLost
+from hermod.store.postgres.outage import jittered
 
 _INSIST_S: Final = 5.0
 """How long a statement whose reply was lost is sent again before its caller hears of it."""
 _FIRST_PAUSE_S: Final = 0.05
+_NEEDS_ROOM: Final = ("submit_job", "put_chunk", "finish_job")
+"""The verbs whose success shows that there is room again."""
 _MAX_UNSURE: Final = 100_000
 
 
@@ -80,7 +83,8 @@ class Statements:
         except StoreFull:
             self.storage_full = True
             raise
-        self.storage_full = False
+        if verb in _NEEDS_ROOM:
+            self.storage_full = False
         failpoint(f"{verb}.after_commit")
         return rows
 
@@ -96,7 +100,9 @@ class Statements:
                 again = True
                 if self._clock.monotonic() > ends_s:
                     raise
-            except StoreUnavailable as error:
+            except StoreError as error:
+                # Whatever is said now, of a full disk or a changed password, the first time it may
+                # have been committed.
                 if not again:
                     raise
                 if self._clock.monotonic() > ends_s:
@@ -148,10 +154,14 @@ class Statements:
         """Lease jobs; first of all those of a claim whose reply was lost. Raises StoreError."""
         lease_us = calls.microseconds(claim.lease_s)
         asked = (claim.worker_id, verb, among)
-        if asked in self._unheard:
-            earlier = (claim.worker_id, self._unheard[asked])
-            rows = await self.run("claimed_before", self._lease_now(), lease_us, *earlier)
-            del self._unheard[asked]
+        earlier = self._unheard.pop(asked, None)
+        if earlier is not None:
+            again = (self._lease_now(), lease_us, claim.worker_id, earlier)
+            try:
+                rows = await self.run("claimed_before", *again)
+            except BaseException:
+                self._unheard[asked] = earlier
+                raise
             if rows:
                 return calls.claimed(rows, claim)
         self._claims += 1

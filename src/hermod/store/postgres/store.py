@@ -1,5 +1,6 @@
 """The `Store` on PostgreSQL: a statement per group of calls, and the database's own clock."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -39,7 +40,7 @@ from hermod.store.postgres.batcher import Batcher
 from hermod.store.postgres.calls import FinishJob, NextAttempt, PutBack, Read, Stored, Submit
 from hermod.store.postgres.clock import DatabaseClock
 from hermod.store.postgres.connections import Connections
-from hermod.store.postgres.schema import PACKAGE, examine, migrate
+from hermod.store.postgres.schema import PACKAGE, examine, migrate, see_that_we_may_write
 from hermod.store.postgres.statements import Statements
 from hermod.store.postgres.wake import Wake
 from hermod.store.sql import load_queries
@@ -48,6 +49,9 @@ log = logging.getLogger(__name__)
 
 _IN_FLIGHT: Final = 2
 """Statements of one hot verb at a time: one on its way while another one waits for the disk."""
+
+_CLOSE_S: Final = 1.5
+"""For what is out when the store closes. Whoever waits for us to leave does not wait for ever."""
 
 Found = TypeVar("Found")
 
@@ -104,6 +108,7 @@ class PostgresStore:
     async def open(self) -> None:
         self._name = await examine(self._connections)
         await migrate(self._connections)
+        await see_that_we_may_write(self._connections)
         asked_s = self._clock.monotonic()
         ((now,),) = await self._ask.run("now")
         self._clock.heard(asked_s, now)
@@ -112,15 +117,21 @@ class PostgresStore:
 
     async def close(self) -> None:
         self._open = False
-        for batcher in (
+        batchers = (
             self._chunks,
             self._submits,
             self._next_attempts,
             self._put_backs,
             self._finishes,
             self._reads,
-        ):
-            await batcher.close()
+        )
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                for batcher in batchers:
+                    await batcher.close()
+        except TimeoutError:
+            log.warning("the database does not answer: what is out there is left to itself")
+            await asyncio.gather(*(batcher.abandon() for batcher in batchers))
         await self._wake.close()
         await self._connections.close()
 

@@ -16,10 +16,11 @@ from hermod.store.postgres.clock import DatabaseClock
 from hermod.store.postgres.connections import (
     CONNECT_TIMEOUT_S,
     STATEMENT_TIMEOUT_S,
+    WHO,
     Connections,
-    jittered,
 )
-from hermod.store.postgres.driver import Connection
+from hermod.store.postgres.driver import Connection, words
+from hermod.store.postgres.outage import jittered, now_s
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,10 @@ class Wake:
         self._listening = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._looks: set[asyncio.Task[None]] = set()
+        self._is_deaf = False
+        """Whether it was said that notifications do not come through."""
+        self._pid = 0
+        """Of our session. Behind a pooler the driver knows another number."""
 
     def on_work(self, callback: Callable[[str], None]) -> None:
         """Have `callback(lane)` called when a lane has work."""
@@ -79,7 +84,8 @@ class Wake:
 
     async def start(self) -> None:
         """Begin to listen, and to try again for ever where that fails."""
-        self._task = asyncio.get_running_loop().create_task(self._stay_connected())
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._stay_connected())
         with suppress(TimeoutError):
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await self._listening.wait()
@@ -109,52 +115,64 @@ class Wake:
                 await asyncio.sleep(jittered(pause_s))
                 pause_s = min(pause_s * 2, _PAUSE_S[1])
                 continue
-            pause_s = _PAUSE_S[0]
             try:
                 await self._serve(connection)
             except Exception as error:  # noqa: BLE001 - the boundary of a loop: begin again
-                log.info("notifications: connecting again: %s", error or type(error).__name__)
-                await asyncio.sleep(jittered(pause_s))
+                log.info("notifications: connecting again: %s", words(error))
             finally:
                 connection.terminate()
+            pause_s = _PAUSE_S[0]
+            await asyncio.sleep(jittered(pause_s))
 
     async def _serve(self, connection: Connection) -> None:
         """Speak and listen until the connection breaks. Raises what it broke with."""
         broken = asyncio.Event()
         connection.add_termination_listener(lambda _: (broken.set(), self._kick.set()))
         await self._keep_time(connection)
-        self._heard_ourselves.clear()
-        await connection.add_listener(_CHANNEL, self._hear)
-        await self._say(connection, "")
+        told = await self._listen(connection)
         if self._listening.is_set():
             await self._look()  # what was said while nobody listened
         self._listening.set()
-        beat_s = _BEAT_S if await self._is_heard() else _POLL_S
-        if beat_s == _POLL_S:
+        beat_s = _BEAT_S if told else _POLL_S
+        look_s = now_s() + beat_s
+        while not broken.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(look_s):
+                    await self._kick.wait()
+            self._kick.clear()
+            if self._owed and not broken.is_set():
+                await self._tell_the_others(connection)
+            if now_s() >= look_s:
+                look_s = now_s() + beat_s
+                await self._keep_time(connection)
+                if not told:
+                    await self._look()
+
+    async def _listen(self, connection: Connection) -> bool:
+        """Whether notifications come through."""
+        if self._connections.direct:
+            async with asyncio.timeout(STATEMENT_TIMEOUT_S):
+                ((self._pid,),) = await connection.fetch(WHO)
+                self._heard_ourselves.clear()
+                await connection.add_listener(_CHANNEL, self._hear)
+            await self._say(connection, "")
+            if await self._is_heard():
+                return True
+        # A session that a pooler shares would go on to hear, for whoever has it next.
+        if not self._is_deaf:
+            self._is_deaf = True
             log.warning(
                 "notifications do not come through, as behind a connection pooler in transaction "
                 "mode: looking for work every %g s instead",
                 _POLL_S,
             )
-        beats_at_s = self._clock.monotonic() + beat_s
-        while not broken.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(beats_at_s - self._clock.monotonic()):
-                    await self._kick.wait()
-            self._kick.clear()
-            if self._clock.monotonic() >= beats_at_s:
-                beats_at_s = self._clock.monotonic() + beat_s
-                await self._keep_time(connection)
-                if beat_s == _POLL_S:
-                    await self._look()
-            if self._owed and not broken.is_set():
-                await self._tell_the_others(connection)
+        return False
 
     async def _tell_the_others(self, connection: Connection) -> None:
         owed, self._owed = self._owed, set()
         text = "\n".join(owed)
         try:
-            await self._say(connection, text if len(text) < _PAYLOAD_BYTES else _LOOK)
+            await self._say(connection, text if len(text.encode()) < _PAYLOAD_BYTES else _LOOK)
         except BaseException:
             self._owed |= owed  # on the next connection
             self._kick.set()
@@ -184,7 +202,7 @@ class Wake:
     def _hear(self, connection: Any, sender: int, _channel: str, payload: Any) -> None:
         if connection.is_closed():
             return
-        if sender == connection.get_server_pid():
+        if sender == self._pid:
             self._heard_ourselves.set()  # this process knows already
         elif payload == _LOOK:
             task = asyncio.get_running_loop().create_task(self._look())
