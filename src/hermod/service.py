@@ -181,11 +181,11 @@ class Service:
                     raise
                 if left_s <= 0:
                     raise StoreUnavailable(
-                        f"{error}. Waited {wait_s:g} s for it (hermod.database_wait_s)"
+                        f"{error.whole}. Waited {wait_s:g} s for it (hermod.database_wait_s)"
                     ) from error
                 if not told:
                     told = True
-                    log.warning("waiting up to %g s for the database: %s", wait_s, error)
+                    log.warning("waiting up to %g s for the database: %s", wait_s, error.whole)
                 self._lifecycle.waiting_for = f"the database is not there yet: {error}"
                 await asyncio.sleep(min(left_s, pause_s * random.uniform(0.5, 1.0)))  # noqa: S311
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)

@@ -101,7 +101,8 @@ def run_and_judge(asked: Asked) -> int:
         else:
             shutil.rmtree(folder)
     except (CouldNotRun, ClusterFailed, StoreError, OSError) as error:
-        return _give_up(f"{error}{_where_the_logs_are(folder, asked)}")
+        said = error.whole if isinstance(error, StoreError) else str(error)
+        return _give_up(f"{said}{_where_the_logs_are(folder, asked)}")
     except (KeyboardInterrupt, asyncio.CancelledError):
         if folder is not None and asked.keep is None:
             shutil.rmtree(folder)

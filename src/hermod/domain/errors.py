@@ -33,7 +33,19 @@ def bad_request(message: str) -> Refused:
 
 
 class StoreError(HermodError):
-    """The store could not do what was asked. The message is fit for a client."""
+    """The store could not do what was asked. The message is fit for a client.
+
+    `detail` is for the operator: the address of a database is nobody else's business.
+    """
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
+
+    @property
+    def whole(self) -> str:
+        """The message with its detail, for logs and terminals."""
+        return f"{self}: {self.detail}" if self.detail else str(self)
 
 
 class StoreFull(StoreError):

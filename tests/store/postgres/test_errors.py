@@ -116,7 +116,16 @@ def test_a_statement_of_unknown_outcome_is_not_simply_tried_again() -> None:
 
 
 def test_an_error_without_words_is_named() -> None:
-    assert "TimeoutError" in str(translate(TimeoutError(), sent=True))
+    error = translate(TimeoutError(), sent=True)
+    assert isinstance(error, ReplyLost)
+    assert error.detail == "TimeoutError"
+
+
+def test_a_client_is_not_told_where_the_database_is() -> None:
+    error = translate(OSError("Connect call failed ('10.1.2.3', 5432)"), sent=True)
+    assert isinstance(error, ReplyLost)
+    assert str(error) == "the database cannot be reached"
+    assert error.whole.endswith("('10.1.2.3', 5432)")
 
 
 def test_what_we_say_is_one_line() -> None:

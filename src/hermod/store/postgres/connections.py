@@ -160,7 +160,7 @@ class Connections:
             if breaks_connection(error):
                 connection.terminate()
             if is_worth_another_try(error):
-                raise _Again(f"the database cannot be used now: {words(error)}") from error
+                raise _Again("the database cannot be used now", words(error)) from error
             judged = self._outage.judged(error) if sent else translate(error, sent=False)
             raise judged from error
         except BaseException:  # cancelled: the answer to its statement is still to come

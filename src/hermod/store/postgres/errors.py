@@ -72,10 +72,10 @@ def translate(error: Exception, *, sent: bool) -> Exception:
     if isinstance(error, ServerError):
         return _said_by_the_server(error, sent)
     if isinstance(error, UnfitValue):
-        return error if sent else StoreMisconfigured(f"the database cannot be used so: {error}")
+        return error if sent else StoreMisconfigured("the database cannot be used so", str(error))
     if isinstance(error, _BROKEN):
         kind = ReplyLost if sent else StoreUnavailable
-        return kind(f"the database cannot be reached: {words(error)}")
+        return kind("the database cannot be reached", words(error))
     return error
 
 
@@ -86,9 +86,9 @@ def _said_by_the_server(error: Exception, sent: bool) -> Exception:
     if state in _POOLED:
         return StoreMisconfigured(POOLER)
     if state.startswith(_MISCONFIGURED):
-        return StoreMisconfigured(f"the database refuses us: {words(error)}")
+        return StoreMisconfigured("the database refuses us", words(error))
     if sent and breaks_connection(error) and state not in _NOT_DONE:
-        return ReplyLost(f"the database cannot be used now: {words(error)}")
+        return ReplyLost("the database cannot be used now", words(error))
     if state in (*_AGAIN, *_NOT_DONE, *_UNKNOWN) or state.startswith(_NOT_NOW):
-        return StoreUnavailable(f"the database cannot be used now: {words(error)}")
-    return error if sent else StoreMisconfigured(f"the database refuses us: {words(error)}")
+        return StoreUnavailable("the database cannot be used now", words(error))
+    return error if sent else StoreMisconfigured("the database refuses us", words(error))

@@ -6,6 +6,7 @@ import random
 from typing import Final
 
 from hermod.domain.errors import StoreError, StoreUnavailable
+from hermod.store.postgres.driver import words
 from hermod.store.postgres.errors import breaks_connection, has_no_more_connections, translate
 
 log = logging.getLogger(__name__)
@@ -22,19 +23,19 @@ class Outage:
     def __init__(self) -> None:
         self._is_on = False
         self._failed_s = 0.0
-        self._refusal: Exception | None = None
+        self._refusal: StoreError | None = None
         self._refused_until_s = 0.0
 
     def check(self) -> None:
         """Raises what the last login failed with, if that was a moment ago."""
         if self._refusal is not None and now_s() < self._refused_until_s:
-            raise type(self._refusal)(*self._refusal.args)
+            raise type(self._refusal)(str(self._refusal), self._refusal.detail)
 
     def no_connection(self, error: Exception) -> Exception:
         """A login that failed, in our terms."""
         judged = self.judged(error, sent=False)
         if has_no_more_connections(error):
-            judged = NoMore(str(judged))
+            judged = NoMore(str(judged), words(error))
         self._refusal = judged if isinstance(judged, StoreError) else None
         self._refused_until_s = now_s() + jittered(_PAUSE_S)
         return judged
@@ -46,7 +47,7 @@ class Outage:
             self._failed_s = now_s()
             if not self._is_on:
                 self._is_on = True
-                log.warning("%s", judged)
+                log.warning("%s: %s", judged, words(error))
         return judged
 
     def over(self) -> None:

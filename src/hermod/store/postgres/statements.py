@@ -106,7 +106,7 @@ class Statements:
                 if not again:
                     raise
                 if self._clock.monotonic() > ends_s:
-                    raise ReplyLost(str(error)) from error
+                    raise ReplyLost(str(error), error.detail) from error
             await asyncio.sleep(jittered(pause_s))
             pause_s = min(pause_s * 2, 1.0)
 
