@@ -307,6 +307,10 @@ async def test_a_draining_gateway_refuses_new_jobs_and_still_shows_the_old_ones(
             "status": "ok",
             "components": {"db_pings": "ok"},
         }
+        # A job that has not been begun when the drain begins stays pending.
+        async with asyncio.timeout(30):
+            while (await running.http.get(f"{CHAT}/{job_id}")).json()["status"] == "pending":
+                await asyncio.sleep(0.01)
         running.stop()
         response = await running.http.post(CHAT, json=HELLO)
         assert message_of(response, 503) == "the gateway is shutting down"
