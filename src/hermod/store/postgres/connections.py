@@ -81,7 +81,7 @@ class Connections:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await connection.execute("; ".join(SESSION_SETTINGS))
-        except BaseException:
+        except BaseException:  # a cancellation, too: nobody else knows of it
             connection.terminate()
             raise
 
@@ -142,7 +142,7 @@ class Connections:
         try:
             async with self._judging(connection, sent=False):
                 yield connection
-        except BaseException:
+        except BaseException:  # likewise
             connection.terminate()
             raise
         finally:
