@@ -11,6 +11,8 @@ WORKDIR /build
 # The dependencies first: they change seldom, and their layer is kept.
 COPY requirements/runtime.txt requirements/runtime.txt
 RUN /opt/hermod/bin/python -m pip install --only-binary :all: --require-hashes -r requirements/runtime.txt
+COPY requirements/assets.txt requirements/assets.sh requirements/
+RUN sh requirements/assets.sh /opt/hermod/bin/python
 COPY LICENSE README.md pyproject.toml ./
 COPY src src
 RUN /opt/hermod/bin/python -m pip install --no-index --no-deps --no-build-isolation . \

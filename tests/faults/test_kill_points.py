@@ -63,6 +63,7 @@ ONCE_OR_TWICE = (
     "read_request.",
     "begin_attempt.",
     "put_back.",
+    "cancel_job.",
     "counts.",
     "net.request_half_sent",
 )
@@ -196,6 +197,8 @@ def check_job(job: JobRow, states: list[str]) -> None:
         assert states[-1] == "succeeded", story
         # What may have happened unseen is not done again for those who said so.
         assert job.on_unknown == "retry" or "unknown" not in states, story
+    elif job.state == "cancelled":
+        assert "succeeded" not in states, story
     elif job.state == "failed":
         assert (job.on_unknown, states[-1]) == ("fail", "unknown"), story
     else:

@@ -38,7 +38,17 @@ async def proxied(place: PostgresPlace) -> AsyncGenerator[tuple[FaultProxy, Post
             await store.close()
 
 
-REREAD = frozenset({"submit", "submit with claim", "begin attempt", "put back", "finish"})
+REREAD = frozenset(
+    {
+        "submit",
+        "submit with claim",
+        "begin attempt",
+        "put back",
+        "finish",
+        "cancel of a queued job",
+        "cancel of a running job",
+    }
+)
 """Verbs that find out themselves what became of them: their callers notice nothing."""
 
 

@@ -10,6 +10,7 @@ from hermod.domain.job import (
     AttemptState,
     Claim,
     Finish,
+    JobView,
     Lease,
     Mode,
     NewJob,
@@ -121,6 +122,14 @@ async def _ended(store: Store) -> Start:
     return Start(job, lease)
 
 
+async def _cancel(store: Store, start: Start) -> JobView | None:
+    return await store.cancel_job(start.job.id, WHO, start.job.kind)
+
+
+def _cancelled(result: Any, start: Start) -> bool:
+    return (result.id, result.state) == (start.job.id, State.CANCELLED)
+
+
 def _claimed(result: Any, start: Start) -> bool:
     return [job.lease for job in result] == [start.lease]
 
@@ -132,6 +141,7 @@ def _next(lease: Lease) -> Lease:
 RUNNING: Final = frozenset({State.RUNNING})
 COMPLETED: Final = frozenset({State.COMPLETED})
 WAITING: Final = frozenset({State.WAITING})
+CANCELLED: Final = frozenset({State.CANCELLED})
 
 VERBS: Final[Mapping[str, Verb]] = {
     "submit": Verb(
@@ -185,6 +195,8 @@ VERBS: Final[Mapping[str, Verb]] = {
         lambda result, start: result is True,
         COMPLETED,
     ),
+    "cancel of a queued job": Verb(_queued, _cancel, _cancelled, CANCELLED),
+    "cancel of a running job": Verb(_running, _cancel, _cancelled, CANCELLED),
     "release worker": Verb(
         _running,
         lambda store, start: store.release_worker(US.worker_id, 10),

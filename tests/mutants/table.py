@@ -29,6 +29,8 @@ STALE: Final = f"{CONTRACT}/test_fencing.py::test_a_write_with_a_stale_lease_cha
 CLAIMS: Final = f"{CONTRACT}/test_claim.py"
 RECOVERY: Final = f"{CONTRACT}/test_recovery.py"
 READ: Final = f"{CONTRACT}/test_read.py"
+CANCEL: Final = f"{CONTRACT}/test_cancel.py"
+NOT_TO_BE_SEEN: Final = f"{CANCEL}::test_a_job_that_is_not_to_be_seen_is_not_cancelled"
 WORKER: Final = "tests/worker/test_worker.py"
 
 
@@ -150,10 +152,10 @@ QUERIES_ON_SQLITE: Final = (
     ),
     on_sqlite(
         "an admin reads the jobs of other tenants",
-        "status_code, request_id, result.part, result.size, result.body\n"
+        "status_code, request_id, lane, model, result.part, result.size, result.body\n"
         "FROM job LEFT JOIN result ON result.seq = job.seq\n"
         "WHERE id = :id AND tenant_id = :tenant_id AND",
-        "status_code, request_id, result.part, result.size, result.body\n"
+        "status_code, request_id, lane, model, result.part, result.size, result.body\n"
         "FROM job LEFT JOIN result ON result.seq = job.seq\nWHERE id = :id AND",
         f"{READ}::test_a_stranger_sees_no_job",
     ),
@@ -177,7 +179,61 @@ QUERIES_ON_SQLITE: Final = (
     ),
 )
 
+_CANCELLABLE: Final = """-- name: cancellable
+SELECT seq, attempt, tenant_id, lane, kind, model, state FROM job
+WHERE id = :id AND tenant_id = :tenant_id AND (owner = :owner OR :is_admin)
+    AND (:kind IS NULL OR kind = :kind) AND completed_at IS NULL
+"""
+
+CANCELS_ON_SQLITE: Final = tuple(
+    on_sqlite(name, _CANCELLABLE, _CANCELLABLE.replace(guard, ""), test, only)
+    for name, guard, test, only in (
+        (
+            "everybody of a tenant cancels every job",
+            " AND (owner = :owner OR :is_admin)",
+            NOT_TO_BE_SEEN,
+            "owner",
+        ),
+        (
+            "an admin cancels the jobs of other tenants",
+            " AND tenant_id = :tenant_id",
+            NOT_TO_BE_SEEN,
+            "admin",
+        ),
+        (
+            "a job of another kind is cancelled",
+            "(:kind IS NULL OR kind = :kind) AND ",
+            NOT_TO_BE_SEEN,
+            "kind",
+        ),
+        (
+            "a job that has ended is cancelled",
+            " AND completed_at IS NULL",
+            f"{CANCEL}::test_a_job_that_has_ended_is_left_as_it_is",
+            "",
+        ),
+    )
+)
+
 VERBS_OF_SQLITE: Final = (
+    in_verbs(
+        "the call of a cancelled job stays in flight",
+        "            if was is State.RUNNING:\n",
+        "            if was is State.FAILED:\n",
+        f"{CANCEL}::test_a_job_that_has_not_ended_is_cancelled",
+    ),
+    in_verbs(
+        "a cancel is not counted",
+        "            tx.moved(tenant_id, lane, was, State.CANCELLED)\n",
+        "            assert tenant_id\n",
+        f"{CANCEL}::test_a_cancelled_job_is_counted_as_one",
+    ),
+    in_verbs(
+        "a cancel passes for the result of the attempt",
+        "_end_job(tx, seq, REQUEST_PART, State.CANCELLED, failure)",
+        "_end_job(tx, seq, attempt, State.CANCELLED, failure)",
+        f"{CANCEL}::test_pieces_of_a_result_whose_worker_gave_up_are_orphans",
+    ),
     in_verbs(
         "a claim records no attempt",
         '        tx.run("insert_attempt", (seq, attempt, lane, model, claim.worker_id, tx.now))\n',
@@ -258,6 +314,14 @@ VERBS_OF_POSTGRES: Final = (
 
 ELSEWHERE: Final = (
     Mutant(
+        "a body that breaks off is stored as far as it goes",
+        "store/payloads.py",
+        "    if left:\n        raise StoreUnavailable(",
+        "    if left < 0:\n        raise StoreUnavailable(",
+        f"{CONTRACT}/test_spooled.py::test_a_body_of_another_size_than_its_file_is_no_job",
+        "SqliteDatabase",
+    ),
+    Mutant(
         "a 202 before the commit",
         "jobs/submit.py",
         "            await self._store.submit_job(job)\n",
@@ -290,8 +354,8 @@ ELSEWHERE: Final = (
     Mutant(
         "a cancelled call leaves its connection open",
         "net/connection.py",
-        "        except BaseException:\n            transport.abort()\n            raise\n",
-        "        except BaseException:\n            raise\n",
+        "        if not (reader.is_clean and is_out):\n            self.abort()\n",
+        "",
         "tests/net/test_cancellation.py::test_cancelling_closes_the_connection",
     ),
     Mutant(
@@ -471,12 +535,93 @@ QUERIES_ON_POSTGRES: Final = (
     ),
 )
 
+_CANCELLABLE_THERE: Final = """-- name: cancellable
+SELECT id, attempt, tenant_id, lane, kind, model, state FROM hermod.job
+WHERE id = $1 AND tenant_id = $2 AND (owner = $3 OR $4) AND ($5::text IS NULL OR kind = $5)
+    AND completed_at IS NULL
+FOR NO KEY UPDATE
+"""
+
+CANCELS_ON_POSTGRES: Final = (
+    Mutant(
+        "postgresql: a cancel whose answer is lost fails",
+        "store/postgres/store.py",
+        "        view, _ = await self._ask.insist(cancel)\n",
+        "        view = await cancel()\n",
+        "tests/faults/test_lost_replies.py::test_a_verb_whose_answer_is_lost_has_happened_once",
+        "cancel",
+    ),
+    *(
+        on_postgres(name, _CANCELLABLE_THERE, _CANCELLABLE_THERE.replace(*guard), test, only)
+        for name, guard, test, only in (
+            (
+                "everybody of a tenant cancels every job",
+                ("(owner = $3 OR $4)", "($3::text <> '' OR $4)"),
+                NOT_TO_BE_SEEN,
+                "owner",
+            ),
+            (
+                "an admin cancels the jobs of other tenants",
+                ("tenant_id = $2", "$2::text <> ''"),
+                NOT_TO_BE_SEEN,
+                "admin",
+            ),
+            (
+                "a job of another kind is cancelled",
+                ("OR kind = $5", "OR $5 <> ''"),
+                NOT_TO_BE_SEEN,
+                "kind",
+            ),
+            (
+                "a job that has ended is cancelled",
+                ("    AND completed_at IS NULL\n", ""),
+                f"{CANCEL}::test_a_job_that_has_ended_is_left_as_it_is",
+                "",
+            ),
+        )
+    ),
+    Mutant(
+        "postgresql: a cancel does not wait for who has the job",
+        POSTGRES,
+        _CANCELLABLE_THERE,
+        _CANCELLABLE_THERE.replace("FOR NO KEY UPDATE\n", ""),
+        "tests/store/postgres/test_cancel.py::"
+        "test_a_cancel_waits_for_who_has_the_job_and_then_sees_what_it_did",
+    ),
+    Mutant(
+        "postgresql: the call of a cancelled job stays in flight",
+        "store/postgres/upkeep.py",
+        "        if was is State.RUNNING:\n",
+        "        if was is State.FAILED:\n",
+        f"{CANCEL}::test_a_job_that_has_not_ended_is_cancelled",
+        "PostgresDatabase",
+    ),
+    Mutant(
+        "postgresql: a cancel is not counted",
+        "store/postgres/upkeep.py",
+        "        change.moved(tenant_id, lane, was, State.CANCELLED)\n",
+        "",
+        f"{CANCEL}::test_a_cancelled_job_is_counted_as_one",
+        "PostgresDatabase",
+    ),
+    Mutant(
+        "postgresql: a cancel passes for the result of the attempt",
+        "store/postgres/upkeep.py",
+        "[_End(job_id, REQUEST_PART, failure)]",
+        "[_End(job_id, attempt, failure)]",
+        f"{CANCEL}::test_pieces_of_a_result_whose_worker_gave_up_are_orphans",
+        "PostgresDatabase",
+    ),
+)
+
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *FENCES_ON_SQLITE,
     *QUERIES_ON_SQLITE,
+    *CANCELS_ON_SQLITE,
     *VERBS_OF_SQLITE,
     *FENCES_ON_POSTGRES,
     *QUERIES_ON_POSTGRES,
+    *CANCELS_ON_POSTGRES,
     *VERBS_OF_POSTGRES,
     *ELSEWHERE,
 )

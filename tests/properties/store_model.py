@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hermod.domain.cancellation import cancelled_failure
 from hermod.domain.deadlines import job_deadline_failure, queue_deadline_failure
 from hermod.domain.failure import Failure
 from hermod.domain.job import (
@@ -155,6 +156,13 @@ class Model:
             failure = queue_deadline_failure() if queued else job_deadline_failure()
             self._fail(job, State.EXPIRED, failure)
 
+    def cancel(self, job: Job) -> None:
+        if job.state in TERMINAL:
+            return
+        if job.state is State.RUNNING:
+            job.attempts[-1] = AttemptState.UNKNOWN
+        self._fail(job, State.CANCELLED, cancelled_failure())
+
     def delete(self, jobs: Iterable[Job]) -> None:
         for job in list(jobs):
             del self.jobs[job.new.id]
@@ -190,6 +198,8 @@ class Model:
             ttl_requested=new.ttl_requested,
             status_code=job.status_code,
             request_id=new.request_id,
+            lane=new.lane,
+            model=new.model,
             body=job.result,
         )
 

@@ -28,13 +28,14 @@ from hermod.domain.job import (
     ClaimedJob,
     Lease,
     OnUnknown,
+    Principal,
     Retry,
     State,
 )
 from hermod.store.api import Store
 from tests.properties.store_model import Job, Model, run_ats
 from tests.store.backends import BACKENDS, SECOND, Database
-from tests.store.jobs import ADMIN, COMPLETED, LEASE_S, new_job
+from tests.store.jobs import ADMIN, COMPLETED, LEASE_S, OWNER, new_job
 from tests.support.postgres import Cluster
 
 EXAMPLES = {"SqliteDatabase": 100, "PostgresDatabase": 30}
@@ -60,6 +61,8 @@ MACHINE: st.SearchStrategy[Any] = st.runner()
 HELD = MACHINE.flatmap(lambda machine: st.sampled_from(machine.held()))
 GIVEN = MACHINE.flatmap(lambda machine: st.sampled_from(machine.given))
 """Every lease that was ever given out, most of them stale."""
+KNOWN = MACHINE.flatmap(lambda machine: st.sampled_from(list(machine.model.jobs.values())))
+"""Every job that there should be, whatever has become of it."""
 
 Answer = TypeVar("Answer")
 
@@ -138,6 +141,20 @@ class StoreMachine(RuleBasedStateMachine):
         lease = self._run(self._store.submit_job(job, claim))
         assert lease == self.model.submit(job, claim)
         self.given += [lease] if lease else []
+
+    @when(lambda model: list(model.jobs))
+    @rule(job=KNOWN, principal=st.sampled_from([OWNER, ADMIN]))
+    def cancel(self, job: Job, principal: Principal) -> None:
+        view = self._run(self._store.cancel_job(job.new.id, principal, job.new.kind))
+        self.model.cancel(job)
+        assert view == self.model.view(job)
+
+    @when(lambda model: model.in_state(State.QUEUED, State.WAITING, State.RUNNING))
+    @rule(job=KNOWN)
+    def cancel_what_is_somebody_elses(self, job: Job) -> None:
+        stranger = Principal(job.new.tenant_id, "vk:2")
+        assert self._run(self._store.cancel_job(job.new.id, stranger, None)) is None
+        assert self._run(self._store.cancel_job(job.new.id, ADMIN, "embedding")) is None
 
     # Workers
 

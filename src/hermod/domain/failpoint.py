@@ -31,6 +31,7 @@ WRITES: Final = (
     "put_back",
     "record_handle",
     "finish_job",
+    "cancel_job",
     "release_worker",
     "recover_lost_leases",
     "expire_overdue",

@@ -3,9 +3,10 @@
 Instants (`…_at`) are int64 microseconds since the epoch, UTC (design.md 8, 11).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 
 class State(StrEnum):
@@ -97,6 +98,27 @@ class Lease(NamedTuple):
     worker_id: str
 
 
+class Spooled(Protocol):
+    """A body that lies in a file of ours until its job is committed."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        ...
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """The body in order, `size` bytes at a time, fewer in the last piece.
+
+        Each call begins anew. Raises OSError when the file cannot be read.
+        """
+        ...
+
+
+def size_of(body: bytes | Spooled) -> int:
+    """Bytes of a body, wherever it lies."""
+    return len(body) if isinstance(body, bytes) else body.size
+
+
 class NewJob(NamedTuple):
     """A request that passed every check, as it will be stored."""
 
@@ -116,7 +138,7 @@ class NewJob(NamedTuple):
     ttl_s: int
     ttl_requested: bool
     """Whether the client named the TTL (wire-contract 3.4)."""
-    body: bytes
+    body: bytes | Spooled
     """The request as it came, byte for byte."""
     options: str | None = None
     """What else of the request matters when it runs, as JSON text."""
@@ -206,6 +228,10 @@ class JobView(NamedTuple):
     ttl_requested: bool
     status_code: int | None
     request_id: str | None
+    lane: str
+    """The provider."""
+    model: str
+    """As the provider knows it."""
     body: bytes | None
     """The result, or the error, as JSON; None until the job is terminal."""
 

@@ -60,7 +60,11 @@ class Store(Protocol):
     # Clients
 
     async def submit_job(self, job: NewJob, claim: Claim | None = None) -> Lease | None:
-        """Commit a job. With a claim it is born running, with its first attempt recorded."""
+        """Commit a job. With a claim it is born running, with its first attempt recorded.
+
+        A spooled body is read a piece at a time. Raises StoreUnavailable when it cannot be read
+        back whole; pieces that were written by then are orphans.
+        """
         ...
 
     async def read_job(self, job_id: str, principal: Principal, kind: str | None) -> JobView | None:
@@ -68,6 +72,17 @@ class Store(Protocol):
 
         None for an id that is unknown, expired, another owner's, or (unless `kind` is None) of
         another request type: the four are one answer (wire-contract 3.6).
+        """
+        ...
+
+    async def cancel_job(
+        self, job_id: str, principal: Principal, kind: str | None
+    ) -> JobView | None:
+        """End a job that has not ended as `cancelled`; what `read_job` then says of it.
+
+        None, with nothing changed, for what `read_job` does not show. A job that has ended is left
+        as it is, so a cancel that is repeated gives the same answer. Whoever runs the job loses its
+        lease; the outcome of the call that is out is unknown.
         """
         ...
 

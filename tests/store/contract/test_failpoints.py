@@ -120,6 +120,11 @@ async def finish_job(store: Store, database: Database) -> Act:
     return lambda: store.finish_job(lease, COMPLETED)
 
 
+async def cancel_job(store: Store, database: Database) -> Act:
+    lease = await running_job(store, database)
+    return lambda: store.cancel_job(lease.job_id, OWNER, None)
+
+
 async def release_worker(store: Store, database: Database) -> Act:
     await running_job(store, database)
     return lambda: store.release_worker(CLAIM.worker_id, 9)
@@ -182,6 +187,7 @@ SCENES: Final[dict[str, Prepare]] = {
         put_back,
         record_handle,
         finish_job,
+        cancel_job,
         release_worker,
         recover_lost_leases,
         expire_overdue,

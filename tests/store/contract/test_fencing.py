@@ -14,6 +14,7 @@ from tests.store.jobs import (
     FAILED,
     LEASE_S,
     OTHER_CLAIM,
+    OWNER,
     UNSENT,
     claim_again,
     finished_job,
@@ -88,6 +89,13 @@ async def of_a_lost_job(store: Store, database: Database) -> Lease:
     return lease
 
 
+async def of_a_cancelled_job(store: Store, database: Database) -> Lease:
+    """The lease under which a job ran when it was cancelled."""
+    lease = await running_job(store, database)
+    assert await store.cancel_job(lease.job_id, OWNER, None)
+    return lease
+
+
 async def of_a_queued_job(store: Store, database: Database) -> Lease:
     """A lease on a job that was never leased."""
     job = new_job(database)
@@ -110,6 +118,7 @@ STALE = [
     of_another_worker,
     of_a_finished_job,
     of_a_lost_job,
+    of_a_cancelled_job,
     of_a_queued_job,
     of_no_job,
 ]

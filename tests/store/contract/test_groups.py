@@ -146,6 +146,7 @@ async def test_a_closed_store_refuses_every_verb(database: Database) -> None:
         store.renew_leases([lease], LEASE_S),
         store.begin_attempt(lease, FAILED, LEASE_S),
         store.put_back(lease, FAILED, 0),
+        store.cancel_job(lease.job_id, OWNER, None),
         store.record_handle(lease, "x"),
         store.finish_job(lease, COMPLETED),
         store.finish_job(lease, COMPLETED._replace(body=b"x" * 100_000)),

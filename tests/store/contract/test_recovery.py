@@ -1,13 +1,18 @@
 """Leases that were lost: with their worker, or by time."""
 
 import json
+from collections.abc import Awaitable, Callable
 
-from hermod.domain.job import AttemptState, OnUnknown, State
+import pytest
+
+from hermod.domain.job import AttemptState, Mode, OnUnknown, State
 from hermod.domain.suspicion import POISON_AT, poison_failure, unknown_outcome_failure
+from hermod.store.api import Store
 from tests.store.backends import Database
 from tests.store.jobs import (
     CLAIM,
     COMPLETED,
+    FAILED,
     LANE,
     LEASE_S,
     OTHER_CLAIM,
@@ -21,6 +26,12 @@ from tests.store.jobs import (
     suspect,
     waiting_job,
 )
+
+
+async def release(store: Store, database: Database) -> int:
+    """Have the worker be known to be dead; how many leases it had."""
+    del database
+    return await store.release_worker(CLAIM.worker_id, 9)
 
 
 async def test_a_lease_that_ran_out_is_taken(database: Database) -> None:
@@ -214,6 +225,24 @@ async def test_a_job_that_must_not_be_sent_twice_fails_with_its_lease(database: 
         )
         assert view.body == expected.to_json()
         assert await states(store, lease.job_id) == [AttemptState.UNKNOWN]
+
+
+@pytest.mark.parametrize("take", [lose_leases, release], ids=["by time", "with its worker"])
+async def test_a_call_that_somebody_waited_for_is_not_made_again(
+    database: Database, take: Callable[[Store, Database], Awaitable[int]]
+) -> None:
+    async with database.open() as store:
+        # On its second attempt, which no loss has led to: neither is it a suspect.
+        lease = await running_job(store, database, mode=Mode.SYNC, on_unknown=OnUnknown.FAIL)
+        assert await store.begin_attempt(lease, FAILED, LEASE_S)
+        assert await take(store, database) == 1
+        view = await read(store, lease.job_id)
+        assert (view.state, view.status_code) == (State.FAILED, 500)
+        assert await states(store, lease.job_id) == [AttemptState.FAILED, AttemptState.UNKNOWN]
+        assert await store.due_lanes() == {}
+        assert await store.suspects_due_at() is None
+        assert await store.claim_jobs(LANE, 9, CLAIM) == []
+        assert await store.claim_suspects(0, 9, 9, CLAIM) == []
 
 
 async def test_a_job_that_must_not_be_sent_twice_fails_with_its_worker(database: Database) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from hermod.domain.job import AttemptState, AttemptView, JobView, Lease, State
+from hermod.domain.job import AttemptState, AttemptView, JobView, Lease, State, size_of
 from tests.store.backends import SECOND, Database
 from tests.store.jobs import (
     CLAIM,
@@ -34,6 +34,8 @@ async def test_a_submitted_job_is_queued_and_readable(database: Database) -> Non
             ttl_requested=True,
             status_code=None,
             request_id="request-1",
+            lane=job.lane,
+            model=job.model,
             body=None,
         )
 
@@ -125,7 +127,7 @@ async def test_a_claimed_job_is_what_was_submitted(database: Database) -> None:
             "on_unknown": job.on_unknown,
             "ttl_s": job.ttl_s,
             "options": '{"passthrough":true}',
-            "size": len(job.body),
+            "size": size_of(job.body),
             "body": job.body,
         }
 

@@ -62,6 +62,7 @@ PLANS: Final = {
     "record_handle": {BY_ID, ATTEMPT},
     "finish_job": {BY_ID, ATTEMPT},
     "holds_lease": {BY_ID},
+    "cancellable": {BY_ID},
     "what_became": {BY_ID, ATTEMPT},
     "leases_of_worker": {"job by job_leased (worker_id)"},
     "leases_run_out": {"job by job_leased ()"},

@@ -34,6 +34,7 @@ PLANS = {
     "next_attempt": [BY_ID],
     "put_back": [BY_ID],
     "finish_job": [BY_ID],
+    "cancellable": [BY_ID],
     "record_handle": ["SEARCH attempt USING PRIMARY KEY (seq=? AND n=?)", BY_ID],
     "end_attempt": ["SEARCH attempt USING PRIMARY KEY (seq=? AND n=?)"],
     "leases_run_out": ["SEARCH job USING INDEX job_leased (lease_until<?)"],
@@ -144,6 +145,8 @@ async def work_of_every_verb(store: SqliteStore, sqlite: SqliteDatabase) -> dict
     note("poll")
     await store.finish_job(lease, COMPLETED)
     note("finish")
+    await store.cancel_job(claimed[0].lease.job_id, OWNER, None)
+    note("cancel")
     await store.due_lanes()
     note("due lanes")
     await store.counts()

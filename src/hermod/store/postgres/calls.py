@@ -18,8 +18,9 @@ from hermod.domain.job import (
     Principal,
     Retry,
     State,
+    size_of,
 )
-from hermod.store.payloads import INLINE_BYTES
+from hermod.store.payloads import inline
 from hermod.store.postgres.driver import Row
 
 SECOND: Final = 1_000_000
@@ -88,7 +89,6 @@ def submit_values(calls: Sequence[Submit]) -> list[list[Any]]:
 
 
 def _submit_row(job: NewJob, claim: Claim | None) -> tuple[Any, ...]:
-    size = len(job.body)
     return (
         job.id,
         job.tenant_id,
@@ -108,8 +108,8 @@ def _submit_row(job: NewJob, claim: Claim | None) -> tuple[Any, ...]:
         None if claim is None else claim.worker_id,
         None if claim is None else microseconds(claim.lease_s),
         None if claim is None else microseconds(claim.job_deadline_s),
-        size,
-        job.body if size <= INLINE_BYTES else None,
+        size_of(job.body),
+        inline(job.body),
     )
 
 
@@ -137,9 +137,11 @@ def stored(job_id: str, row: Row) -> Stored:
         ttl_requested=row[6],
         status_code=row[7],
         request_id=row[8],
-        body=row[11],
+        lane=row[9],
+        model=row[10],
+        body=row[13],
     )
-    return Stored(view, part=row[9], size=row[10])
+    return Stored(view, part=row[11], size=row[12])
 
 
 def claimed(rows: Iterable[Row], claim: Claim) -> list[ClaimedJob]:
@@ -200,7 +202,6 @@ def finish_values(calls: Sequence[FinishJob]) -> list[list[Any]]:
 
 
 def _finish_row(lease: Lease, finish: Finish) -> tuple[Any, ...]:
-    size = len(finish.body)
     return (
         *lease,
         finish.state.value,
@@ -209,8 +210,8 @@ def _finish_row(lease: Lease, finish: Finish) -> tuple[Any, ...]:
         text(finish.error_type),
         finish.attempt_status_code,
         text(finish.key_name),
-        size,
-        finish.body if size <= INLINE_BYTES else None,
+        len(finish.body),
+        inline(finish.body),
     )
 
 

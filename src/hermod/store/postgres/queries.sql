@@ -63,7 +63,7 @@ WHERE chunk.job_id = ANY (ARRAY[gone.job_id]) AND chunk.part = gone.part AND chu
 
 -- name: read_job
 SELECT asked.place, kind, state, created_at, completed_at, expires_at, ttl_s, ttl_requested,
-    status_code, request_id, result.part, result.size, result.body
+    status_code, request_id, lane, model, result.part, result.size, result.body
 FROM unnest($2::uuid[], $3::text[], $4::text[], $5::boolean[], $6::text[])
     WITH ORDINALITY AS asked (id, tenant_id, owner, is_admin, wanted_kind, place)
 JOIN hermod.job ON job.id = ANY (ARRAY[asked.id]) AND job.tenant_id = asked.tenant_id
@@ -83,7 +83,8 @@ WHERE id = $2 AND tenant_id = $3 AND (owner = $4 OR $5)
 ORDER BY n
 
 -- name: read_chunks
-SELECT data FROM hermod.payload_chunk WHERE job_id = $1 AND part = $2 AND n < $3 ORDER BY n
+SELECT data FROM hermod.payload_chunk
+WHERE job_id = $1 AND part = $2 AND n >= $3 AND n < $4 ORDER BY n
 
 -- name: read_request
 SELECT request.size, request.body FROM hermod.job
@@ -309,6 +310,12 @@ SELECT id, attempt, tenant_id, lane, kind, model, state FROM hermod.job
 WHERE worker_id IS NULL AND completed_at IS NULL
     AND deadline_at < coalesce($1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)
 ORDER BY deadline_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
+
+-- name: cancellable
+SELECT id, attempt, tenant_id, lane, kind, model, state FROM hermod.job
+WHERE id = $1 AND tenant_id = $2 AND (owner = $3 OR $4) AND ($5::text IS NULL OR kind = $5)
+    AND completed_at IS NULL
+FOR NO KEY UPDATE
 
 -- name: lost_attempts
 UPDATE hermod.attempt SET state = 'unknown', ended_at = $1, error_type = $4

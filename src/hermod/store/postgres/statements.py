@@ -5,7 +5,7 @@ the same: a submit finds its own job, a write under a lease its own attempt, a c
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 from hermod.domain.clock import Clock
@@ -41,6 +41,7 @@ class _Fenced(Protocol):
 
 
 FencedCall = TypeVar("FencedCall", bound=_Fenced)
+Written = TypeVar("Written")
 
 
 class Statements:
@@ -89,13 +90,16 @@ class Statements:
         return rows
 
     async def _insist(self, verb: str, *values: Any) -> tuple[list[Row], bool]:
-        """One statement that may be sent twice, and whether it was. Raises StoreError."""
+        return await self.insist(lambda: self.write(verb, *values))
+
+    async def insist(self, write: Callable[[], Awaitable[Written]]) -> tuple[Written, bool]:
+        """What may be sent twice, and whether it was. Raises StoreError."""
         ends_s = self._clock.monotonic() + _INSIST_S
         again = False
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
-                return await self.write(verb, *values), again
+                return await write(), again
             except ReplyLost:
                 again = True
                 if self._clock.monotonic() > ends_s:

@@ -22,7 +22,9 @@ from hermod.domain.job import (
     NewJob,
     Principal,
     Retry,
+    Spooled,
     State,
+    size_of,
 )
 from hermod.store.damage import request_lost_finish, result_lost_failure
 from hermod.store.payloads import (
@@ -34,6 +36,7 @@ from hermod.store.payloads import (
     chunks,
     id_bytes,
     id_text,
+    with_small_body_in_hand,
 )
 from hermod.store.postgres import calls, upkeep
 from hermod.store.postgres.batcher import Batcher
@@ -52,6 +55,9 @@ _IN_FLIGHT: Final = 2
 
 _CLOSE_S: Final = 1.5
 """For what is out when the store closes. Whoever waits for us to leave does not wait for ever."""
+
+_READ_CHUNKS: Final = 2
+"""Of a large body in one statement: all of them at once would hold everybody up."""
 
 Found = TypeVar("Found")
 
@@ -145,7 +151,7 @@ class PostgresStore:
             await self._ask.write("put_chunk", id_text(raw_id), part, n, data)
         return [None] * len(group)
 
-    async def _write_chunks(self, job_id: str, part: int, body: bytes) -> None:
+    async def _write_chunks(self, job_id: str, part: int, body: bytes | Spooled) -> None:
         # One after the other, in one queue: a write that was cut off is over before the next.
         for chunk in chunks(id_bytes(job_id), part, body):
             await self._chunks.ask(chunk, chunk[:3], CHUNK_BYTES)
@@ -158,12 +164,18 @@ class PostgresStore:
 
     async def _read_chunks(self, job_id: str, part: int, size: int) -> bytes | None:
         """A body; None when a piece of it is gone."""
-        rows = await self._ask.run("read_chunks", job_id, part, chunk_count(size))
-        body = b"".join(row[0] for row in rows)
+        pieces: list[bytes] = []
+        count = chunk_count(size)
+        for n in range(0, count, _READ_CHUNKS):
+            end = min(n + _READ_CHUNKS, count)
+            rows = await self._ask.run("read_chunks", job_id, part, n, end)
+            pieces += (row[0] for row in rows)
+        whole = b"".join
+        body = await asyncio.to_thread(whole, pieces) if len(pieces) > 1 else whole(pieces)
         return body if len(body) == size else None
 
     async def _with_chunks(
-        self, job_id: str, part: int, body: bytes, write: Callable[[], Awaitable[Found]]
+        self, job_id: str, part: int, body: bytes | Spooled, write: Callable[[], Awaitable[Found]]
     ) -> Found:
         """Store a body apart, then what refers to it."""
         try:
@@ -171,14 +183,15 @@ class PostgresStore:
             return await write()
         except StoreError as error:
             if not isinstance(error, StoreUnavailable):
-                await self._drop_chunks(job_id, part, len(body))
+                await self._drop_chunks(job_id, part, size_of(body))
             raise
 
     # Clients
 
     async def submit_job(self, job: NewJob, claim: Claim | None = None) -> Lease | None:
         self._check_open()
-        call, size = Submit(job, claim), len(job.body)
+        job = with_small_body_in_hand(job)
+        call, size = Submit(job, claim), size_of(job.body)
         if size <= INLINE_BYTES:
             return await self._submits.ask(call, job.id, size)
 
@@ -205,6 +218,22 @@ class PostgresStore:
             log.error("job %s: its result is damaged", job_id)
             failure = result_lost_failure()
             return view._replace(state=State.FAILED, status_code=500, body=failure.to_json())
+        return view
+
+    async def cancel_job(
+        self, job_id: str, principal: Principal, kind: str | None
+    ) -> JobView | None:
+        self._check_open()
+        if not _is_id(job_id):
+            return None
+        asked = Read(job_id, principal, kind)
+
+        async def cancel() -> JobView | None:
+            await self._change("cancel_job", upkeep.cancel, asked)
+            return await self.read_job(job_id, principal, kind)
+
+        # Whatever was lost on the way, a job that has ended is only read the second time.
+        view, _ = await self._ask.insist(cancel)
         return view
 
     async def _is_gone(self, job_id: str, principal: Principal, kind: str | None) -> bool:

@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from hermod.domain.cancellation import CANCELLED, cancelled_failure
 from hermod.domain.deadlines import job_deadline_failure, queue_deadline_failure
 from hermod.domain.failure import Failure
 from hermod.domain.job import OnUnknown, State
 from hermod.domain.suspicion import failure_after_loss
+from hermod.store.payloads import REQUEST_PART
+from hermod.store.postgres.calls import Read
 from hermod.store.postgres.driver import Connection, Row
 
 
@@ -22,7 +25,7 @@ class _End(NamedTuple):
     """A job that ends here, with no worker's help."""
 
     job_id: str
-    attempt: int
+    part: int
     failure: Failure
 
 
@@ -120,6 +123,26 @@ async def expire_overdue(change: Change, limit: int) -> Changed:
     return Changed(len(rows), set())
 
 
+async def cancel(change: Change, job: Read) -> Changed:
+    """End a job that its owner no longer wants.
+
+    Several statements, each with a look of its own: the first may have waited for a claim, and a
+    single one would not see the attempt that this claim has recorded.
+    """
+    rows = await change.fetch("cancellable", job.job_id, *job.principal, job.kind)
+    for job_id, attempt, tenant_id, lane, kind, model, state in rows:
+        was = State(state)
+        now = await change.now()
+        if was is State.RUNNING:
+            await change.fetch("lost_attempts", now, [job_id], [attempt], CANCELLED)
+        failure = cancelled_failure().of(provider=lane, model=model, request_type=kind)
+        # Not as the attempt's result: pieces that its own finish may have written are orphans.
+        await _end(change, now, State.CANCELLED, [_End(job_id, REQUEST_PART, failure)])
+        change.moved(tenant_id, lane, was, State.CANCELLED)
+    await change.flush_counts()
+    return Changed(len(rows), set())
+
+
 async def _end(change: Change, now: int, state: State, ends: Sequence[_End]) -> None:
     if not ends:
         return
@@ -127,5 +150,5 @@ async def _end(change: Change, now: int, state: State, ends: Sequence[_End]) -> 
     statuses = [end.failure.status_code or 500 for end in ends]
     await change.fetch("end_unleased", now, state.value, ids, statuses)
     bodies = [end.failure.to_json() for end in ends]
-    attempts = [end.attempt for end in ends]
-    await change.fetch("insert_results", ids, attempts, [len(body) for body in bodies], bodies)
+    parts = [end.part for end in ends]
+    await change.fetch("insert_results", ids, parts, [len(body) for body in bodies], bodies)

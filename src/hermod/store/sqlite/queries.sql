@@ -21,7 +21,7 @@ ON CONFLICT (job_id, part, n) DO UPDATE SET data = excluded.data WHERE part > 0
 
 -- name: read_job
 SELECT kind, state, created_at, completed_at, expires_at, ttl_s, ttl_requested,
-    status_code, request_id, result.part, result.size, result.body
+    status_code, request_id, lane, model, result.part, result.size, result.body
 FROM job LEFT JOIN result ON result.seq = job.seq
 WHERE id = :id AND tenant_id = :tenant_id AND (owner = :owner OR :is_admin)
     AND (expires_at IS NULL OR expires_at > :now) AND (:kind IS NULL OR kind = :kind)
@@ -108,6 +108,11 @@ UPDATE job SET state = ?, status_code = ?, completed_at = ?, expires_at = ? + tt
     suspicion = 0, worker_id = NULL, lease_until = NULL
 WHERE id = ? AND state = 'running' AND attempt = ? AND worker_id = ?
 RETURNING seq, tenant_id, lane
+
+-- name: cancellable
+SELECT seq, attempt, tenant_id, lane, kind, model, state FROM job
+WHERE id = :id AND tenant_id = :tenant_id AND (owner = :owner OR :is_admin)
+    AND (:kind IS NULL OR kind = :kind) AND completed_at IS NULL
 
 -- name: end_attempt
 UPDATE attempt SET state = ?, ended_at = ?, status_code = ?, error_type = ?, key_name = ?

@@ -26,7 +26,9 @@ from hermod.domain.job import (
     NewJob,
     Principal,
     Retry,
+    Spooled,
     State,
+    size_of,
 )
 from hermod.store.damage import request_lost_finish, result_lost_failure
 from hermod.store.payloads import (
@@ -37,6 +39,7 @@ from hermod.store.payloads import (
     chunk_count,
     chunks,
     id_bytes,
+    with_small_body_in_hand,
 )
 from hermod.store.sql import load_queries
 from hermod.store.sqlite import verbs
@@ -182,7 +185,7 @@ class SqliteStore:
         body = await self._reads.beside("read_chunks", values, _joined)
         return body if len(body) == size else None
 
-    async def _write_chunks(self, raw_id: bytes, part: int, body: bytes) -> None:
+    async def _write_chunks(self, raw_id: bytes, part: int, body: bytes | Spooled) -> None:
         for chunk in chunks(raw_id, part, body):
             await self._write(verbs.put_chunk, chunk, len(chunk.data))
 
@@ -201,8 +204,9 @@ class SqliteStore:
 
     async def submit_job(self, job: NewJob, claim: Claim | None = None) -> Lease | None:
         raw_id = id_bytes(job.id)
+        job = with_small_body_in_hand(job)
         call = verbs.Submit(job, raw_id, claim)
-        size = len(job.body)
+        size = size_of(job.body)
         if size <= INLINE_BYTES:
             return await self._write(verbs.submit_job, call)
         try:
@@ -220,7 +224,7 @@ class SqliteStore:
         row = self._visible(raw_id, principal, kind)
         if row is None:
             return None
-        part, size, body = row[9:]
+        part, size, body = row[11:]
         if body is None and size is not None:
             body = await self._read_chunks(raw_id, part, size)
             if body is None and self._visible(raw_id, principal, kind) is None:
@@ -232,6 +236,15 @@ class SqliteStore:
             failure = result_lost_failure()
             return view._replace(state=State.FAILED, status_code=500, body=failure.to_json())
         return view
+
+    async def cancel_job(
+        self, job_id: str, principal: Principal, kind: str | None
+    ) -> JobView | None:
+        raw_id = _known_id(job_id)
+        if raw_id is None:
+            return None
+        await self._write(verbs.cancel_job, verbs.Cancel(raw_id, principal, kind))
+        return await self.read_job(job_id, principal, kind)
 
     def _visible(self, raw_id: bytes, principal: Principal, kind: str | None) -> Row | None:
         values = {"id": raw_id, **principal._asdict(), "now": self._clock.now(), "kind": kind}
@@ -372,6 +385,8 @@ def _view(job_id: str, row: Row, body: bytes | None) -> JobView:
         ttl_requested=bool(row[6]),
         status_code=row[7],
         request_id=row[8],
+        lane=row[9],
+        model=row[10],
         body=body,
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
+from hermod.domain.cancellation import CANCELLED, cancelled_failure
 from hermod.domain.deadlines import job_deadline_failure, queue_deadline_failure
 from hermod.domain.failure import Failure
 from hermod.domain.job import (
@@ -18,11 +19,13 @@ from hermod.domain.job import (
     Lease,
     NewJob,
     OnUnknown,
+    Principal,
     Retry,
     State,
+    size_of,
 )
 from hermod.domain.suspicion import failure_after_loss
-from hermod.store.payloads import INLINE_BYTES, Chunk, ChunkKey, id_bytes, id_text
+from hermod.store.payloads import REQUEST_PART, Chunk, ChunkKey, id_bytes, id_text, inline
 from hermod.store.sqlite.driver import Row
 from hermod.store.sqlite.transaction import Transaction
 
@@ -75,6 +78,12 @@ class Handle(NamedTuple):
     handle: str
 
 
+class Cancel(NamedTuple):
+    raw_id: bytes
+    principal: Principal
+    kind: str | None
+
+
 def submit_job(tx: Transaction, calls: Sequence[Submit]) -> list[Lease | None]:
     seq: int = tx.rows("next_seq")[0][0]
     jobs: list[Row] = []
@@ -121,8 +130,7 @@ def submit_job(tx: Transaction, calls: Sequence[Submit]) -> list[Lease | None]:
                 job.options,
             )
         )
-        size = len(job.body)
-        requests.append((seq, size, job.body if size <= INLINE_BYTES else None))
+        requests.append((seq, size_of(job.body), inline(job.body)))
         seq += 1
     tx.run_many("insert_job", jobs)
     tx.run_many("insert_request", requests)
@@ -271,12 +279,25 @@ def finish_job(tx: Transaction, calls: Sequence[FinishJob]) -> list[bool]:
                     lease.attempt,
                 )
             )
-            size = len(finish.body)
-            inline = finish.body if size <= INLINE_BYTES else None
-            bodies.append((seq, lease.attempt, size, inline))
+            bodies.append((seq, lease.attempt, len(finish.body), inline(finish.body)))
     tx.run_many("end_attempt", attempts)
     tx.run_many("insert_result", bodies)
     return results
+
+
+def cancel_job(tx: Transaction, calls: Sequence[Cancel]) -> list[None]:
+    ended = Retry(AttemptState.UNKNOWN, spent=False, error_type=CANCELLED)
+    for call in calls:
+        values = {"id": call.raw_id, **call.principal._asdict(), "kind": call.kind}
+        for seq, attempt, tenant_id, lane, kind, model, state in tx.rows("cancellable", values):
+            was = State(state)
+            if was is State.RUNNING:
+                _end_attempt(tx, seq, attempt, ended)
+            failure = cancelled_failure().of(provider=lane, model=model, request_type=kind)
+            # Not as the attempt's result: pieces that its own finish may have written are orphans.
+            _end_job(tx, seq, REQUEST_PART, State.CANCELLED, failure)
+            tx.moved(tenant_id, lane, was, State.CANCELLED)
+    return [None] * len(calls)
 
 
 def fence(lease: Lease) -> tuple[bytes, int, str]:
@@ -317,12 +338,12 @@ def _lose(tx: Transaction, rows: Sequence[Row], why: str) -> int:
     return len(rows)
 
 
-def _end_job(tx: Transaction, seq: int, attempt: int, state: State, failure: Failure) -> None:
-    """End a job that no worker holds."""
+def _end_job(tx: Transaction, seq: int, part: int, state: State, failure: Failure) -> None:
+    """End a job without its worker's help."""
     values = (state.value, failure.status_code or 500, tx.now, tx.now, seq)
     tx.run("end_unleased", values)
     body = failure.to_json()
-    tx.run("insert_result", (seq, attempt, len(body), body))
+    tx.run("insert_result", (seq, part, len(body), body))
 
 
 def expire_overdue(tx: Transaction, calls: Sequence[int]) -> list[int]:
