@@ -3,18 +3,18 @@
 import asyncio
 import types
 from collections.abc import Coroutine, Generator
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from hermod.net.messages import Reply
 from tests.net.upstream import PATIENCE_S, Peer, client, closed, echo, upstream
 
+T = TypeVar("T")
+
 
 @types.coroutine
-def cancelled_at(
-    work: Coroutine[Any, Any, Reply], n: int, *, late: bool
-) -> Generator[Any, Any, Reply]:
+def cancelled_at(work: Coroutine[Any, Any, T], n: int, *, late: bool) -> Generator[Any, Any, T]:
     """Awaits `work` and cancels it at its n-th suspension: as soon as it waits there, or, `late`,
     when what it waited for has come and it is about to go on."""
     task = asyncio.current_task()

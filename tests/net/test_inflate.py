@@ -15,7 +15,8 @@ def inflate(encoding: str, packed: bytes, *, step: int = 1 << 20, cap: int = CAP
     inflater = Inflater(encoding, cap)
     for start in range(0, len(packed), step):
         inflater.feed(packed[start : start + step])
-    return inflater.finish()
+    inflater.check_end()
+    return inflater.take()
 
 
 def bare_deflate(data: bytes) -> bytes:
@@ -63,6 +64,15 @@ def test_one_byte_more_than_the_cap_is_refused(encoding: str) -> None:
     packed = gzip.compress(TEXT) if encoding == "gzip" else zlib.compress(TEXT)
     with pytest.raises(InflateOverflow):
         inflate(encoding, packed, cap=len(TEXT) - 1)
+
+
+def test_what_was_taken_counts_against_the_cap() -> None:
+    engine = zlib.compressobj(wbits=31)
+    inflater = Inflater("gzip", 1_000)
+    inflater.feed(engine.compress(bytes(600)) + engine.flush(zlib.Z_SYNC_FLUSH))
+    assert inflater.take() == bytes(600)
+    with pytest.raises(InflateOverflow):
+        inflater.feed(engine.compress(bytes(600)) + engine.flush())
 
 
 def test_members_count_together_against_the_cap() -> None:

@@ -4,9 +4,9 @@ import asyncio
 import socket
 import ssl
 import struct
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hermod.net.client import HttpClient
 from hermod.net.messages import Limits, Request
@@ -15,6 +15,10 @@ PATIENCE_S = 10.0
 """How long a test waits for what must happen."""
 FEW = Limits(connect_s=5.0, idle_s=5.0, reply_bytes=100_000, header_bytes=4_000, header_count=20)
 """Limits that a test can reach."""
+WIDE = replace(FEW, reply_bytes=2**31)
+"""Those that no reply of a test reaches."""
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 @dataclass
@@ -54,6 +58,8 @@ class Peer:
         return Received(head, body)
 
     async def send(self, data: bytes) -> None:
+        if self._writer.is_closing():
+            raise ConnectionResetError  # uvloop has another error for this, which is no OSError
         self._writer.write(data)
         await self._writer.drain()
 
@@ -106,6 +112,11 @@ def reply_bytes(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> byte
     return b"\r\n".join(lines)
 
 
+def chunk(data: bytes) -> bytes:
+    """One chunk of a reply that began with `CHUNKED`."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 @asynccontextmanager
 async def upstream(
     behave: Callable[[Peer], Awaitable[None]], tls: ssl.SSLContext | None = None
@@ -152,7 +163,18 @@ async def client(limits: Limits = FEW, pool_idle_s: float = 60.0) -> AsyncGenera
         yield opened
     finally:
         await opened.close()
-    assert not raised
+    assert not raised, raised
+
+
+async def streamed(http: HttpClient, request: Request, timeout_s: float = PATIENCE_S) -> bytes:
+    """The whole body of a reply that was read while it came."""
+    async with http.stream(request, timeout_s=timeout_s) as reply:
+        return await reply.read()
+
+
+async def next_of(pieces: AsyncIterator[bytes]) -> bytes:
+    """The next piece, which must come."""
+    return await asyncio.wait_for(anext(pieces), PATIENCE_S)
 
 
 async def closed(peer: Peer) -> None:

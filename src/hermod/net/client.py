@@ -2,11 +2,14 @@
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
 from hermod.net.connection import Connection
 from hermod.net.dial import Dialer
 from hermod.net.messages import Limits, NetError, Reason, Reply, Request, Trust
+from hermod.net.streaming import StreamedReply
 from hermod.net.target import Target, head_of, target_of
 
 _POOL_IDLE_S: Final = 4.0
@@ -74,6 +77,32 @@ class HttpClient:
         self._give_back(origin, connection)
         return reply
 
+    @asynccontextmanager
+    async def stream(
+        self, request: Request, *, timeout_s: float, limits: Limits | None = None
+    ) -> AsyncGenerator[StreamedReply]:
+        """Sends one request; its reply is there as soon as its head is, whatever the status.
+
+        `timeout_s` bounds it from connecting to the last byte, read or not, and the limits are
+        those of `send`. Raises NetError as `send` does until the head is there; after that,
+        reading the reply does. Leaving the block before the whole reply has come closes the
+        connection. The reply cannot be read outside of it.
+        """
+        limits = limits or self._limits
+        ends_at = asyncio.get_running_loop().time() + timeout_s
+        target = target_of(request.url)
+        head = head_of(request, target, self._user_agent)
+        origin = _Origin(target.is_tls, target.host, target.port, request.trust)
+        connection = self._take(origin)
+        if connection is None:
+            connection = await self._dial(target, request.trust, limits.connect_s, ends_at)
+        reader = await connection.begin(head, request.body, limits, ends_at)
+        try:
+            yield StreamedReply(connection, reader)
+        finally:
+            connection.end(reader)
+            self._give_back(origin, connection)
+
     async def close(self) -> None:
         """Closes every connection; calls under way end as broken, later ones cannot connect."""
         self._is_closed = True
@@ -117,12 +146,14 @@ class HttpClient:
         if self._is_closed or not connection.is_open():
             connection.abort()
             return
-        loop = asyncio.get_running_loop()
         keep_s = self._pool_idle_s
         if connection.keep_alive_s is not None:
             keep_s = min(keep_s, connection.keep_alive_s - _FAREWELL_S)
-        self._pool.setdefault(origin, deque()).append(_Idle(connection, loop.time() + keep_s))
+        self._pool.setdefault(origin, deque()).append(
+            _Idle(connection, connection.free_at + keep_s)
+        )
         if self._pruning is None:
+            loop = asyncio.get_running_loop()
             self._pruning = loop.call_later(self._pool_idle_s, self._prune)
 
     def _prune(self) -> None:

@@ -43,6 +43,7 @@ class Inflater:
         self._is_over = False
         """The last member ended and something else follows: ignored."""
         self._body = bytearray()
+        self._taken = 0
 
     def feed(self, data: bytes) -> None:
         """Takes the next piece. Raises InflateError and InflateOverflow."""
@@ -58,11 +59,22 @@ class Inflater:
                     return
             data = self._run(data)
 
-    def finish(self) -> bytes:
-        """The whole body. Raises InflateError when its end is missing."""
+    @property
+    def waiting(self) -> int:
+        """Bytes of the body that nobody has taken yet."""
+        return len(self._body)
+
+    def take(self) -> bytes:
+        """What has come of the body since the last time: all that the input so far gives."""
+        piece = bytes(self._body)
+        self._taken += len(piece)
+        self._body = bytearray()
+        return piece
+
+    def check_end(self) -> None:
+        """Raises InflateError when the end of the body is missing."""
         if self._engine is None or not self._engine.eof:
             raise InflateError("the compressed body is cut short")
-        return bytes(self._body)
 
     def _begin(self, data: bytes) -> bool:
         """Starts the stream that `data` opens; False when it opens none."""
@@ -86,13 +98,13 @@ class Inflater:
         engine = self._engine
         assert engine is not None
         while not engine.eof:
-            asked = min(self._cap + 1 - len(self._body), _STEP)
+            asked = min(self._cap + 1 - self._taken - len(self._body), _STEP)
             try:
                 piece = engine.decompress(data, asked)
             except zlib.error as error:
                 raise InflateError(f"the compressed body is damaged: {error}") from error
             self._body += piece
-            if len(self._body) > self._cap:
+            if self._taken + len(self._body) > self._cap:
                 raise InflateOverflow
             data = engine.unconsumed_tail
             # zlib may have taken all input and still hold output: only a short piece ends it.

@@ -10,6 +10,12 @@ from hermod.net.messages import Limits, NetError, Reason, Reply
 _MAX_INTERIM: Final = 20
 """1xx replies put up with before the real one."""
 _NO_BODY: Final = (204, 304)
+_READ_HERE: Final = frozenset(
+    {"content-length", "transfer-encoding", "content-encoding", "keep-alive"}
+)
+_FRAMING_PER_PIECE: Final = 16
+"""Bytes of framing that a piece of the body may have at most without being charged for them: a
+chunk costs 5 to 12. A piece has no more of them free than it has bytes itself."""
 
 
 class _Stop(Exception):
@@ -22,7 +28,10 @@ class ReplyReader:
     httptools parses and calls the `on_` methods; the limits are kept here, as the bytes come.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, streamed: bool = False) -> None:
+        """With `streamed` the body is to be fetched with `take`, and `reply` ends without it."""
+        self.limits = limits
+        self.is_streamed = streamed
         self.has_begun = False
         """Whether any byte has come."""
         self.is_clean = False
@@ -31,16 +40,16 @@ class ReplyReader:
         """The reply, once it is whole."""
         self.keep_alive_s: float | None = None
         """How long the upstream says it keeps an idle connection."""
-        self._limits = limits
+        self.status = 0
+        self.headers: list[tuple[str, str]] = []
+        self.has_head = False
+        """Whether `status` and `headers` are those of the final reply, and complete."""
         self._failure: tuple[Reason, str] | None = None
         self._framing = 0
-        """Bytes so far that were not body."""
+        """Bytes so far that were not body, without what each piece of the body has free."""
         self._body_on_wire = 0
         self._head_room = limits.header_bytes
         self._interim = 0
-        self._status = 0
-        self._headers: list[tuple[str, str]] = []
-        self._has_head = False
         self._ends_with_connection = False
         self._encoding: str | None = None
         self._inflater: Inflater | None = None
@@ -75,12 +84,25 @@ class ReplyReader:
 
         Raises NetError(BROKEN) when bytes are missing, BAD_ENCODING as `feed`.
         """
-        if not self._has_head or not self._ends_with_connection:
+        if not self.has_head or not self._ends_with_connection:
             raise NetError(Reason.BROKEN, "the connection closed before the whole reply", sent=True)
         try:
             return self._whole()
         except _Stop:
             raise self._error("the reply is cut short") from None
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of the body that nobody has taken yet."""
+        return len(self._body) if self._inflater is None else self._inflater.waiting
+
+    def take(self) -> bytes:
+        """What has come of the body since the last time, decompressed; perhaps nothing."""
+        if self._inflater is not None:
+            return self._inflater.take()
+        piece = bytes(self._body)
+        self._body.clear()
+        return piece
 
     def close(self) -> None:
         """Lets go of parser and body. Parser and callbacks point at each other, so otherwise they
@@ -95,39 +117,40 @@ class ReplyReader:
         if self.reply is not None:
             # Nobody asked for it: the first one stands, and the connection is not kept.
             raise self._stop(Reason.BROKEN, "a second reply")
-        self._headers = []
+        self.headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._has_head:
+        if self.has_head:
             return  # trailers
         self._head_room -= len(name) + len(value) + 4
-        if self._head_room < 0 or len(self._headers) >= self._limits.header_count:
+        if self._head_room < 0 or len(self.headers) >= self.limits.header_count:
             raise self._stop_too_large("head of the reply")
-        self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1").strip()))
+        self.headers.append((name.decode("latin-1").lower(), value.decode("latin-1").strip()))
 
     def on_headers_complete(self) -> None:
         parser = self._parser
         assert parser is not None
-        self._status = parser.get_status_code()
-        if self._status < 200:
+        self.status = parser.get_status_code()
+        if self.status < 200:
             self._interim += 1
             if self._interim > _MAX_INTERIM:
                 raise self._stop(Reason.BROKEN, "too many interim replies")
             return
-        self._has_head = True
         self._read_framing()
+        self.has_head = True
 
     def on_body(self, body: bytes) -> None:
-        self._framing -= len(body)
-        self._body_on_wire += len(body)
-        if self._body_on_wire > self._limits.reply_bytes:
+        size = len(body)
+        self._framing -= 2 * size if size < _FRAMING_PER_PIECE else size + _FRAMING_PER_PIECE
+        self._body_on_wire += size
+        if self._body_on_wire > self.limits.reply_bytes:
             raise self._stop_too_large("body of the reply")
         if self._encoding is None:
             self._body += body
             return
         try:
             if self._inflater is None:
-                self._inflater = Inflater(self._encoding, self._limits.reply_bytes)
+                self._inflater = Inflater(self._encoding, self.limits.reply_bytes)
             self._inflater.feed(body)
         except InflateOverflow as error:
             raise self._stop_too_large("body of the reply") from error
@@ -137,7 +160,7 @@ class ReplyReader:
     def on_message_complete(self) -> None:
         parser = self._parser
         assert parser is not None
-        if self._has_head:
+        if self.has_head:
             self.is_clean = parser.should_keep_alive()
             self._whole()
 
@@ -146,7 +169,9 @@ class ReplyReader:
     def _read_framing(self) -> None:
         length: str | None = None
         is_chunked = False
-        for name, value in self._headers:
+        for name, value in self.headers:
+            if name not in _READ_HERE:
+                continue
             if name == "content-length":
                 length = value
             elif name == "transfer-encoding":
@@ -155,29 +180,30 @@ class ReplyReader:
                 is_chunked = True
             elif name == "content-encoding":
                 self._encoding = _sole_encoding(value, self._encoding)
-            elif name == "keep-alive":
+            else:
                 self.keep_alive_s = _timeout_of(value)
-        has_body = self._status not in _NO_BODY
-        if has_body and length is not None and int(length) > self._limits.reply_bytes:
+        has_body = self.status not in _NO_BODY
+        if has_body and length is not None and int(length) > self.limits.reply_bytes:
             raise self._stop_too_large("body of the reply")
         self._ends_with_connection = length is None and not is_chunked
 
     def _whole(self) -> Reply:
-        if self._inflater is None:
-            body = bytes(self._body)
-        else:
+        if self._inflater is not None:
             try:
-                body = self._inflater.finish()
+                self._inflater.check_end()
             except InflateError as error:
                 raise self._stop(Reason.BAD_ENCODING, str(error)) from error
-        self.reply = Reply(self._status, tuple(self._headers), body)
+            body = b"" if self.is_streamed else self._inflater.take()
+        else:
+            body = b"" if self.is_streamed else bytes(self._body)
+        self.reply = Reply(self.status, tuple(self.headers), body)
         return self.reply
 
     def _most_framing(self) -> int:
         """Also a name, a value, chunk extensions and chunks of one byte without end are bounded.
-        A body of the full size may come in chunks of 50 bytes."""
-        head = self._limits.header_bytes
-        return head + self._limits.reply_bytes // 8 if self._has_head else head
+        A body of the full size may come in chunks of 5 bytes: models send a chunk per token."""
+        head = self.limits.header_bytes
+        return head + self.limits.reply_bytes // 8 if self.has_head else head
 
     def _stop_too_large(self, what: str) -> "_Stop":
         return self._stop(Reason.TOO_LARGE, f"the {what} is larger than allowed")
