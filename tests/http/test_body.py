@@ -77,17 +77,6 @@ async def test_a_length_above_the_cap_is_refused_before_anything_is_received() -
     assert (await refusal([], cap=7, content_length="8")).failure.status_code == 413
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "identity, gzip"])
-async def test_a_compressed_body_is_refused_before_anything_is_received(encoding: str) -> None:
-    refused = await refusal([], content_encoding=encoding)
-    assert refused.failure.status_code == 415
-    assert encoding in refused.failure.message
-
-
-async def test_the_identity_encoding_is_no_encoding() -> None:
-    assert await read([body(b"abc")], content_encoding="Identity") == b"abc"
-
-
 @pytest.mark.parametrize("messages", [[GONE], [body(b"abc", more=True), GONE]])
 async def test_a_client_that_leaves_is_no_empty_body(messages: list[Message]) -> None:
     budget = ByteBudget(10)

@@ -1,14 +1,15 @@
 """Chat completions (wire-contract 1.6)."""
 
 from collections.abc import Container
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from hermod.domain.errors import bad_request
-from hermod.kinds.kind import Body, Checked, Kind, Reader, split_model
+from hermod.kinds.kind import Body, Checked, JsonKind, Reader, Reply, split_model
 from hermod.kinds.shapes import (
     ABSENT,
+    Documented,
     Integer,
     Number,
     Object,
@@ -25,7 +26,7 @@ class _Message(msgspec.Struct, frozen=True, gc=False):
     """A role is all that is asked of it: every example of the seeds has no content."""
 
     role: str
-    content: msgspec.Raw = ABSENT
+    content: Annotated[msgspec.Raw, Documented("str | array | null")] = ABSENT
 
 
 class _Reasoning(msgspec.Struct, frozen=True, gc=False):
@@ -85,9 +86,7 @@ def _check(body: bytes, known_providers: Container[str]) -> Checked:
     checked = split_model(asked.model, known_providers)
     if not messages:
         raise bad_request("messages is required for chat completion")
-    if asked.stream:
-        raise bad_request("stream is not supported for async chat completions")
-    return checked
+    return checked._replace(stream=asked.stream or False)
 
 
 def _check_reasoning(asked: _Chat, reasoning: _Reasoning) -> None:
@@ -103,10 +102,15 @@ def _check_reasoning(asked: _Chat, reasoning: _Reasoning) -> None:
             )
 
 
-CHAT_COMPLETION: Final = Kind(
+CHAT_COMPLETION: Final = JsonKind(
     path="chat/completions",
     request_type="chat_completion",
-    known_fields=_READER.fields,
+    struct=_Chat,
+    plural="chat completions",
     check=_check,
-    essential="choices",
+    example={
+        "model": "openai/gpt-4o-mini",
+        "messages": [{"role": "user", "content": "The capital of Norway, in one word?"}],
+    },
+    reply=Reply(essential="choices"),
 )

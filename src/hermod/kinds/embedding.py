@@ -1,17 +1,26 @@
 """Embeddings (wire-contract 1.8). `stream` is not looked at (1.4)."""
 
 from collections.abc import Container
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from hermod.domain.errors import bad_request
-from hermod.kinds.kind import Body, Checked, Kind, Reader, split_model
-from hermod.kinds.shapes import ABSENT, Integer, is_null, is_text_or_strings, is_token_ids
+from hermod.kinds.kind import Body, Checked, JsonKind, Reader, Reply, split_model
+from hermod.kinds.shapes import (
+    ABSENT,
+    Documented,
+    Integer,
+    is_null,
+    is_text_or_strings,
+    is_token_ids,
+)
+
+_INPUT: Final = Documented("str | array<str> | array<int> | array<array<int>> | null")
 
 
 class _Embedding(Body, frozen=True, gc=False):
-    input: msgspec.Raw = ABSENT
+    input: Annotated[msgspec.Raw, _INPUT] = ABSENT
     encoding_format: str | None = None
     dimensions: Integer = None
 
@@ -30,10 +39,11 @@ def _check(body: bytes, known_providers: Container[str]) -> Checked:
     return checked
 
 
-EMBEDDING: Final = Kind(
+EMBEDDING: Final = JsonKind(
     path="embeddings",
     request_type="embedding",
-    known_fields=_READER.fields,
+    struct=_Embedding,
     check=_check,
-    essential="data",
+    example={"model": "openai/text-embedding-3-small", "input": ["one", "two"]},
+    reply=Reply(essential="data"),
 )

@@ -1,14 +1,15 @@
 """Responses (wire-contract 1.7)."""
 
 from collections.abc import Container
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from hermod.domain.errors import bad_request
-from hermod.kinds.kind import Body, Checked, Kind, Reader, split_model
+from hermod.kinds.kind import Body, Checked, JsonKind, Reader, Reply, split_model
 from hermod.kinds.shapes import (
     ABSENT,
+    Documented,
     Integer,
     Number,
     Object,
@@ -22,7 +23,7 @@ from hermod.kinds.shapes import (
 
 
 class _Response(Body, frozen=True, gc=False):
-    input: msgspec.Raw = ABSENT
+    input: Annotated[msgspec.Raw, Documented("str | array<object> | null")] = ABSENT
     instructions: Text = ABSENT
     stream: bool | None = None
     background: bool | None = None
@@ -62,9 +63,7 @@ def _check(body: bytes, known_providers: Container[str]) -> Checked:
     # An empty text is an input, an empty array is none (wire-contract 1.4).
     if is_null(asked.input) or is_empty_array(asked.input):
         raise bad_request("input is required for responses")
-    if asked.stream:
-        raise bad_request("stream is not supported for async responses")
-    return checked
+    return checked._replace(stream=asked.stream or False)
 
 
 def _is_input(raw: msgspec.Raw) -> bool:
@@ -78,14 +77,15 @@ def _is_input(raw: msgspec.Raw) -> bool:
     return True
 
 
-RESPONSES: Final = Kind(
+RESPONSES: Final = JsonKind(
     path="responses",
     request_type="responses",
-    known_fields=_READER.fields,
+    struct=_Response,
+    plural="responses",
     check=_check,
-    essential="output",
+    example={"model": "openai/gpt-4.1", "input": "The capital of Norway, in one word?"},
     # A response may consist of nothing but its status, for instance when it was cut off.
-    essential_may_be_empty=True,
+    reply=Reply(essential="output", may_be_empty=True),
     # `background` is the gateway's own (design.md 8, 5): the job is in the background already.
     never_sent=frozenset({"fallbacks", "background"}),
 )

@@ -30,6 +30,14 @@ class Shape:
     """Called with what msgspec made of the value; its result counts as true or false."""
 
 
+@dataclass(frozen=True, slots=True)
+class Documented:
+    """What a field may hold that its kind judges in code; for the description of the wire."""
+
+    expected: str
+    """As in `Shape`."""
+
+
 class Object(msgspec.Struct, frozen=True, gc=False):
     """An object whose members are not our business."""
 
@@ -46,6 +54,10 @@ def is_null(raw: msgspec.Raw) -> bool:
 
 is_empty_array: Final = re.compile(rb"\[[ \t\r\n]*\]").match
 _is_text: Final = re.compile(rb'["n]').match
+is_empty_text: Final = re.compile(rb'""|n').match
+"""An empty string, or null."""
+_begins_visibly: Final = re.compile(rb'"[!#-\[\]-~]').match
+_text_of: Final = msgspec.json.Decoder(str).decode
 _is_text_or_object: Final = re.compile(rb'["{n]').match
 is_content: Final = re.compile(rb'["\[n]').match
 """Text, an array of content blocks, or null."""
@@ -74,6 +86,19 @@ def is_token_ids(raw: msgspec.Raw) -> bool:
     return begins(raw) == "[" and inner in (b"", b"[]") and not mixed
 
 
+def is_integers(raw: msgspec.Raw) -> bool:
+    """Whether it is an array of integers, or null."""
+    return is_null(raw) or (is_token_ids(raw) and bytes(raw).rfind(b"[") == 0)
+
+
+def is_blank(raw: msgspec.Raw) -> bool:
+    """Whether it is null, or a string of nothing but white space.
+
+    Only a string that does not begin with a visible ASCII character is decoded for this.
+    """
+    return is_null(raw) or (not _begins_visibly(raw) and not _text_of(raw).strip())
+
+
 def _is_whole(value: float) -> bool:
     return type(value) is int or value.is_integer()
 
@@ -88,6 +113,7 @@ Integer = Annotated[int | float | None, Shape("int | null", _is_whole)]
 """Some clients write 10 as 10.0; that is an integer too."""
 Text = Annotated[msgspec.Raw, Shape("str | null", _is_text)]
 Strings = Annotated[msgspec.Raw, Shape("array<str> | null", is_strings)]
+Integers = Annotated[msgspec.Raw, Shape("array<int> | null", is_integers)]
 TextOrStrings = Annotated[msgspec.Raw, Shape("str | array<str> | null", is_text_or_strings)]
 TextOrObject = Annotated[msgspec.Raw, Shape("str | object | null", _is_text_or_object)]
 

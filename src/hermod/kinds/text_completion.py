@@ -4,7 +4,7 @@ from collections.abc import Container
 from typing import Final
 
 from hermod.domain.errors import bad_request
-from hermod.kinds.kind import Body, Checked, Kind, Reader, split_model
+from hermod.kinds.kind import Body, Checked, JsonKind, Reader, Reply, split_model
 from hermod.kinds.shapes import ABSENT, Integer, Number, Object, Text, TextOrStrings, is_null
 
 
@@ -37,15 +37,15 @@ def _check(body: bytes, known_providers: Container[str]) -> Checked:
     # An empty text and an empty array are prompts (wire-contract 1.4).
     if is_null(asked.prompt):
         raise bad_request("prompt is required for text completion")
-    if asked.stream:
-        raise bad_request("stream is not supported for async text completions")
-    return checked
+    return checked._replace(stream=asked.stream or False)
 
 
-TEXT_COMPLETION: Final = Kind(
+TEXT_COMPLETION: Final = JsonKind(
     path="completions",
     request_type="text_completion",
-    known_fields=_READER.fields,
+    struct=_Completion,
+    plural="text completions",
     check=_check,
-    essential="choices",
+    example={"model": "openai/gpt-3.5-turbo-instruct", "prompt": "Once upon", "max_tokens": 16},
+    reply=Reply(essential="choices"),
 )
