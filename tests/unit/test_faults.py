@@ -2,7 +2,8 @@
 
 import pytest
 
-from hermod.calls.faults import net_fault, not_configured, unsupported
+from hermod.calls.faults import missing_headers, net_fault, not_configured, unsupported
+from hermod.domain.failure import Failure
 from hermod.domain.outcome import Fault, Retryable
 from hermod.net.messages import NetError, Reason
 
@@ -80,3 +81,12 @@ def test_an_operation_that_is_not_offered_says_so() -> None:
     failure = unsupported("embedding", "groq").failure
     assert failure.code == "unsupported_operation"
     assert failure.message == "embedding is not supported by groq provider"
+
+
+def test_a_request_without_a_demanded_header_is_not_sent() -> None:
+    fault = missing_headers(("X-Team", "x-b"))
+    assert fault.failure == Failure(
+        "missing required headers: X-Team, x-b", status_code=400, type="missing_required_headers"
+    )
+    assert not fault.sent
+    assert fault.retryable is Retryable.NO

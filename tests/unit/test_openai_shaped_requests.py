@@ -1,18 +1,18 @@
 """Requests to OpenAI-shaped upstreams: everything goes on as it came (design.md 8, 4 and 5)."""
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hermod import __version__
-from hermod.kinds.kind import Kind
+from hermod.kinds.kind import AnyKind
 from hermod.kinds.registry import KIND_BY_TYPE, KINDS
-from hermod.providers.openai_shaped import build_body, build_headers
+from hermod.providers.adapter import Outgoing
+from hermod.providers.openai_shaped import build, build_body, build_headers
+from tests.kinds.recorded import parts_of, recorded, sent_model
 
-EXAMPLES = Path(__file__).parent.parent / "kinds" / "examples"
 CHAT = KIND_BY_TYPE["chat_completion"]
 RESPONSES = KIND_BY_TYPE["responses"]
 
@@ -20,11 +20,19 @@ each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.request
 
 
 @each_kind
-def test_the_recorded_request_is_sent_as_recorded(kind: Kind) -> None:
-    recorded = json.loads((EXAMPLES / f"{kind.request_type}.json").read_text())
-    body = json.dumps(recorded["request"], indent=2).encode()
-    sent = build_body(kind, body, recorded["sent"]["model"], forward_unknown=True)
-    assert list(json.loads(sent).items()) == list(recorded["sent"].items())
+@pytest.mark.parametrize("forward_unknown", [True, False])
+def test_the_recorded_request_is_sent_as_recorded(kind: AnyKind, forward_unknown: bool) -> None:
+    recording = recorded(kind)
+    outgoing = Outgoing(
+        recording.body, recording.content_type, sent_model(recording), forward_unknown, "a-new-one"
+    )
+    content_type, body = build(kind, outgoing)
+    if recording.content_type is None:
+        assert content_type == "application/json"
+        assert list(json.loads(body).items()) == list(recording.sent.items())
+    else:
+        assert "a-new-one" in content_type
+        assert parts_of(body, content_type) == recording.sent
 
 
 def test_values_are_sent_byte_for_byte() -> None:

@@ -3,12 +3,12 @@
 import pytest
 
 from hermod.domain.provider import (
-    REQUEST_TYPES,
     CustomSettings,
     KeySettings,
     ProviderSettings,
     Secret,
 )
+from hermod.kinds.registry import KIND_BY_TYPE
 from hermod.providers.registry import KNOWN_PROVIDERS, endpoint, load_rows, parse_rows
 
 ROWS = load_rows()
@@ -68,13 +68,13 @@ def custom(
 def test_the_table_has_the_providers_that_speak_openais_format() -> None:
     assert set(ROWS) == {
         "openai", "groq", "mistral", "openrouter", "together", "fireworks", "deepseek", "xai",
-        "cerebras", "perplexity", "nebius", "parasail", "ollama", "vllm", "sgl",
+        "cerebras", "perplexity", "nebius", "parasail", "ollama", "vllm", "sgl", "cohere",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_every_provider_offers_a_request_type_of_ours(name: str) -> None:
-    assert ROWS[name].paths.keys() & REQUEST_TYPES
+    assert ROWS[name].paths.keys() & KIND_BY_TYPE.keys()
     assert name in KNOWN_PROVIDERS
 
 

@@ -1,8 +1,8 @@
-"""jobs/submit.py: the parts that need no store."""
+"""jobs/intake.py: the parts that need no store."""
 
 import pytest
 
-from hermod.jobs.submit import MAX_TTL_S, requested_ttl_s
+from hermod.jobs.intake import MAX_TTL_S, requested_ttl_s
 
 
 @pytest.mark.parametrize(

@@ -3,32 +3,46 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
-import msgspec
-
-from hermod.calls.faults import attempt_timed_out, net_fault, not_configured, unsupported
-from hermod.calls.keys import choose_key
+from hermod.calls.faults import (
+    attempt_timed_out,
+    missing_headers,
+    net_fault,
+    not_configured,
+    unsupported,
+)
+from hermod.calls.forward import Forwarded, Stream, forward, streamed_answer
+from hermod.calls.keys import choose_key, session_chance
 from hermod.calls.redact import redacted
+from hermod.domain.beside import BESIDE_BYTES, beside
 from hermod.domain.clock import Clock
 from hermod.domain.deadlines import job_deadline_failure
 from hermod.domain.failure import Failure
+from hermod.domain.forwarding import merged
+from hermod.domain.live import Live
+from hermod.domain.options import NO_OPTIONS, Options
 from hermod.domain.outcome import Fault, Outcome
 from hermod.domain.provider import KeySettings, ProviderSettings
 from hermod.domain.retry import RetryPolicy
-from hermod.kinds.kind import Kind
+from hermod.kinds.kind import AnyKind
 from hermod.kinds.registry import KIND_BY_TYPE
 from hermod.net.client import HttpClient
-from hermod.net.messages import Headers, NetError, Request, Trust
+from hermod.net.messages import Headers, NetError, Reason, Reply, Request, Trust
 from hermod.providers import mock, openai_shaped
+from hermod.providers.adapter import Adapter, Outgoing, Prepared
+from hermod.providers.adapters import adapter_for
 from hermod.providers.registry import MOCK, endpoint
 
 log = logging.getLogger(__name__)
 
-
-_MOCK_BYTES: Final = 16 * 1024 * 1024
-"""It reads the whole body on the event loop."""
+_MOCK_BYTES: Final = 64 * 1024 * 1024
+"""It reads the whole body in memory."""
+_LARGE_MEDIA: Final = "bytes="
+"""The mock's option for the size of what it makes."""
+_EVENTS: Final = "text/event-stream"
 
 
 class CallSpec(NamedTuple):
@@ -43,6 +57,8 @@ class CallSpec(NamedTuple):
     attempt: int
     remaining_s: float
     """Until the job's deadline."""
+    live: Live | None = None
+    """Who waits for the answer, and may take it in pieces."""
 
 
 class Called(NamedTuple):
@@ -61,13 +77,17 @@ class CallSettings(NamedTuple):
     mock: bool
 
 
-class _Options(msgspec.Struct):
-    """What a job keeps of its headers."""
+class _Call(NamedTuple):
+    """One call, with what was looked up for it."""
 
-    passthrough: bool | None = None
-
-
-_read_options: Final = msgspec.json.Decoder(_Options).decode
+    kind: AnyKind
+    spec: CallSpec
+    options: Options
+    adapter: Adapter
+    outgoing: Outgoing
+    provider: ProviderSettings | None
+    """None for the mock inside this process."""
+    started_s: float
 
 
 class Caller:
@@ -103,64 +123,100 @@ class Caller:
         kind = KIND_BY_TYPE.get(spec.kind)
         if kind is None:
             return Called(Fault(Failure(f"unknown request type: {spec.kind}"), sent=False))
-        if spec.provider == MOCK:
-            return await self._call_mock(kind, spec)
+        options = NO_OPTIONS if spec.options is None else Options.decode(spec.options)
+        if options.missing_headers:
+            return Called(missing_headers(options.missing_headers))
         provider = self._providers.get(spec.provider)
-        if provider is None:
+        is_mock = spec.provider == MOCK and self._settings.mock
+        if provider is None and not is_mock:
             return Called(not_configured())
-        return await self._call_upstream(kind, provider, spec)
+        call = _Call(
+            kind,
+            spec,
+            options,
+            adapter_for(spec.kind),
+            Outgoing(
+                spec.body,
+                options.content_type,
+                spec.model,
+                options.passthrough or self._settings.forward_unknown_fields,
+                f"hermod-{self._chance()}-{spec.job_id}-{spec.attempt}",
+            ),
+            provider,
+            self._clock.monotonic(),
+        )
+        if provider is None:
+            return await self._call_mock(call)
+        return await self._call_upstream(call, provider)
 
-    async def _call_upstream(
-        self, kind: Kind, provider: ProviderSettings, spec: CallSpec
-    ) -> Called:
-        key = choose_key(provider, spec.model, self._chance())
+    async def _call_upstream(self, call: _Call, provider: ProviderSettings) -> Called:
+        spec, options = call.spec, call.options
+        key = choose_key(
+            provider,
+            spec.model,
+            session_chance(options.session_id) if options.session_id else self._chance(),
+            name=options.key_name,
+            key_id=options.key_id,
+        )
         if isinstance(key, Failure):
             return Called(Fault(key, sent=False))
-        url = endpoint(provider, kind.request_type, key)
+        url = endpoint(provider, call.kind.request_type, key)
         if url is None:
-            return Called(unsupported(kind.request_type, provider.name))
+            return Called(unsupported(call.kind.request_type, provider.name))
         key_name = key.name if key is not None else None
+        prepared = await beside(len(spec.body), call.adapter.build, call.kind, call.outgoing)
         request = Request(
             "POST",
             url,
-            _headers(provider, key, spec),
-            self._body(kind, spec),
+            _headers(provider, key, call, prepared),
+            prepared.body,
             Trust(not provider.insecure_skip_verify, provider.ca_cert_pem),
         )
         timeout_s = min(provider.attempt_timeout_s, spec.remaining_s)
-        started_s = self._clock.monotonic()
+        secrets = _secrets(provider, key)
         try:
-            reply = await self._client.send(request, timeout_s=timeout_s)
+            reply = await self._send(call, request, timeout_s, secrets)
         except NetError as error:
             log.info("job %s: %s: %s", spec.job_id, provider.name, error)
             by_deadline = spec.remaining_s <= provider.attempt_timeout_s
             fault = net_fault(error, timeout_s=timeout_s, by_job_deadline=by_deadline)
             return Called(fault, key_name)
-        outcome = openai_shaped.parse_reply(
-            kind,
-            reply.status,
-            reply.content_type,
-            redacted(reply.body, _secrets(provider, key)),
-            reply.retry_after,
-            provider=provider.name,
-            model=spec.model,
-            latency_ms=int((self._clock.monotonic() - started_s) * 1000),
-            now_at=self._clock.now(),
+        if isinstance(reply, Forwarded):
+            return Called(self._streamed(call, reply), key_name)
+        body = redacted(reply.body, secrets)
+        outcome = await self._read(
+            call, reply.status, reply.content_type, body, reply.retry_after, prepared
         )
         return Called(outcome, key_name)
 
-    async def _call_mock(self, kind: Kind, spec: CallSpec) -> Called:
+    async def _send(
+        self, call: _Call, request: Request, timeout_s: float, secrets: list[str]
+    ) -> Reply | Forwarded:
+        """The whole reply, or that it went to the caller in pieces. Raises NetError."""
+        live = call.spec.live
+        if live is None or live.sink is None:
+            return await self._client.send(request, timeout_s=timeout_s)
+        async with self._client.stream(request, timeout_s=timeout_s) as reply:
+            if 200 <= reply.status < 300 and reply.content_type == _EVENTS:
+                stream = Stream(_EVENTS, reply.pieces())
+                return await forward(stream, live, live.sink, secrets)
+            # Some upstreams know no streams, and errors come whole: the caller gets what there is.
+            return Reply(reply.status, reply.headers, await reply.read())
+
+    async def _call_mock(self, call: _Call) -> Called:
         """The provider inside this process: the same request and the same reply, no network."""
-        if not self._settings.mock:
-            return Called(not_configured())
+        spec = call.spec
         if len(spec.body) > _MOCK_BYTES:
             text = f"the mock provider takes bodies of up to {_MOCK_BYTES} bytes"
             return Called(Fault(Failure(text, status_code=413), sent=False))
-        started_s = self._clock.monotonic()
-        reply = mock.reply(
-            kind.request_type,
+        prepared = await beside(len(spec.body), call.adapter.build, call.kind, call.outgoing)
+        reply = await beside(
+            BESIDE_BYTES + 1 if _LARGE_MEDIA in spec.model else len(spec.body),
+            mock.reply,
+            call.kind.request_type,
             spec.model,
-            self._body(kind, spec),
+            prepared.body,
+            content_type=prepared.content_type,
             attempt=spec.attempt,
             job_id=spec.job_id,
             now_at=self._clock.now(),
@@ -171,26 +227,90 @@ class Caller:
             if spec.remaining_s <= self._settings.attempt_timeout_s:
                 return Called(Fault(job_deadline_failure(), unknown=True, job_deadline=True))
             return Called(attempt_timed_out(limit_s, sent=True))
+        live = spec.live
+        if reply.pieces and live is not None and live.sink is not None:
+            try:
+                stream = Stream(_EVENTS, _mock_pieces(reply))
+                return Called(self._streamed(call, await forward(stream, live, live.sink, ())))
+            except NetError as error:
+                fault = net_fault(error, timeout_s=limit_s, by_job_deadline=False)
+                return Called(fault)
+        if reply.cut:
+            cut = NetError(Reason.BROKEN, "the mock breaks its reply off", sent=True)
+            return Called(net_fault(cut, timeout_s=limit_s, by_job_deadline=False))
         headers = dict(reply.headers)
-        outcome = openai_shaped.parse_reply(
-            kind,
+        outcome = await self._read(
+            call,
             reply.status,
             headers.get("content-type"),
             reply.body,
             headers.get("retry-after"),
-            provider=MOCK,
-            model=spec.model,
-            latency_ms=int((self._clock.monotonic() - started_s) * 1000),
-            now_at=self._clock.now(),
+            prepared,
         )
         return Called(outcome)
 
-    def _body(self, kind: Kind, spec: CallSpec) -> bytes:
-        forward = self._settings.forward_unknown_fields
-        if spec.options is not None:
-            asked = _read_options(spec.options).passthrough
-            forward = forward if asked is None else asked or forward
-        return openai_shaped.build_body(kind, spec.body, spec.model, forward_unknown=forward)
+    async def _read(
+        self,
+        call: _Call,
+        status: int,
+        content_type: str | None,
+        body: bytes,
+        retry_after: str | None,
+        prepared: Prepared,
+    ) -> Outcome:
+        provider, options = call.provider, call.options
+        shows_request = provider is not None and provider.send_back_raw_request
+        shows_response = provider is not None and provider.send_back_raw_response
+        if options.raw_request is not None:
+            shows_request = options.raw_request
+        if options.raw_response is not None:
+            shows_response = options.raw_response
+        return await beside(
+            len(body),
+            openai_shaped.parse_reply,
+            call.kind,
+            status,
+            content_type,
+            body,
+            retry_after,
+            provider=call.spec.provider,
+            model=call.spec.model,
+            latency_ms=self._latency_ms(call),
+            now_at=self._clock.now(),
+            read=partial(call.adapter.read, call.kind, call.outgoing),
+            raw_request=prepared.body if shows_request else None,
+            show_raw_response=shows_response,
+        )
+
+    def _streamed(self, call: _Call, forwarded: Forwarded) -> Outcome:
+        """What is kept of an answer that its caller has had already."""
+        if not forwarded.is_whole:
+            failure = openai_shaped.invalid("the stream ended before its last event")
+            return Fault(
+                failure.of(
+                    provider=call.spec.provider,
+                    model=call.spec.model,
+                    request_type=call.kind.request_type,
+                )
+            )
+        return streamed_answer(
+            call.kind.request_type,
+            call.spec.provider,
+            call.spec.model,
+            latency_ms=self._latency_ms(call),
+            size=forwarded.size,
+        )
+
+    def _latency_ms(self, call: _Call) -> int:
+        return int((self._clock.monotonic() - call.started_s) * 1000)
+
+
+async def _mock_pieces(reply: mock.MockReply) -> AsyncIterator[bytes]:
+    for piece in reply.pieces:
+        yield piece
+        await asyncio.sleep(reply.pause_s)
+    if reply.cut:
+        raise NetError(Reason.BROKEN, "the mock breaks its stream", sent=True)
 
 
 def _secrets(provider: ProviderSettings, key: KeySettings | None) -> list[str]:
@@ -200,9 +320,14 @@ def _secrets(provider: ProviderSettings, key: KeySettings | None) -> list[str]:
     return found
 
 
-def _headers(provider: ProviderSettings, key: KeySettings | None, spec: CallSpec) -> Headers:
+def _headers(
+    provider: ProviderSettings, key: KeySettings | None, call: _Call, prepared: Prepared
+) -> Headers:
     """With the one place that opens a provider's secrets."""
     extra = {name: value.reveal() for name, value in provider.extra_headers}
     secret = key.value.reveal() if key is not None else None
-    tag = f"{spec.job_id}/{spec.attempt}"
-    return tuple(openai_shaped.build_headers(secret, extra, tag).items())
+    tag = f"{call.spec.job_id}/{call.spec.attempt}"
+    own = openai_shaped.build_headers(secret, extra, tag, prepared.content_type)
+    if not call.options.forward:
+        return tuple(own.items())
+    return merged(tuple(own.items()), call.options.forward)

@@ -1,5 +1,7 @@
 """Failures of the way to an upstream, in the wire's words (wire-contract 4.6)."""
 
+from collections.abc import Iterable
+
 from hermod.domain.deadlines import TIMED_OUT, job_deadline_failure
 from hermod.domain.failure import Failure
 from hermod.domain.outcome import Fault, Retryable
@@ -63,3 +65,10 @@ def unsupported(request_type: str, provider: str) -> Fault:
     """A request type that the provider does not offer (wire-contract 4.3)."""
     text = f"{request_type} is not supported by {provider} provider"
     return Fault(Failure(text, code="unsupported_operation"), sent=False)
+
+
+def missing_headers(names: Iterable[str]) -> Fault:
+    """A request without headers that the operator demands of every one (wire-contract 4.3)."""
+    text = f"missing required headers: {', '.join(names)}"
+    failure = Failure(text, status_code=400, type="missing_required_headers")
+    return Fault(failure, sent=False)

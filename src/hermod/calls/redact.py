@@ -13,8 +13,45 @@ _MASK: Final = b"***"
 
 def redacted(body: bytes, secrets: Iterable[str]) -> bytes:
     """The body without any of the secrets. Most bodies are returned as they are."""
-    for secret in secrets:
-        raw = secret.encode("latin-1")
-        if len(raw) >= SHORTEST and raw in body:
+    for raw in _sought(secrets):
+        if raw in body:
             body = body.replace(raw, _MASK)
     return body
+
+
+class Redactor:
+    """The same for a body that comes in pieces, which may cut a secret in two."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._sought = tuple(_sought(secrets))
+        self._held = b""
+
+    def feed(self, piece: bytes) -> bytes:
+        """What may be shown of it. The beginning of a secret at its end is held back."""
+        body = self._held + piece
+        for raw in self._sought:
+            if raw in body:
+                body = body.replace(raw, _MASK)
+        keep = max((_begun(body, raw) for raw in self._sought), default=0)
+        self._held = body[len(body) - keep :]
+        return body[: len(body) - keep]
+
+    def rest(self) -> bytes:
+        """What was held back and turned out to be no secret."""
+        rest, self._held = self._held, b""
+        return rest
+
+
+def _sought(secrets: Iterable[str]) -> Iterable[bytes]:
+    for secret in secrets:
+        raw = secret.encode("latin-1")
+        if len(raw) >= SHORTEST:
+            yield raw
+
+
+def _begun(body: bytes, secret: bytes) -> int:
+    """How much of the secret's beginning stands at the end of the body."""
+    for size in range(min(len(secret) - 1, len(body)), 0, -1):
+        if body.endswith(secret[:size]):
+            return size
+    return 0

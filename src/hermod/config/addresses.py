@@ -2,11 +2,9 @@
 
 import ipaddress
 import re
-from typing import Final
 from urllib.parse import urlsplit
 
-UNSENDABLE: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")
-"""What may not stand in a header's value: controls but the tab, and anything beyond Latin-1."""
+from hermod.domain.headers import UNSENDABLE
 
 
 def is_loopback(host: str) -> bool:

@@ -4,10 +4,13 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from hermod.config.addresses import UNSENDABLE, address_fault
+from hermod.config.addresses import address_fault
 from hermod.config.section import Section
-from hermod.domain.provider import REQUEST_TYPES, CustomSettings, Row
+from hermod.domain.headers import UNSENDABLE
+from hermod.domain.provider import CustomSettings, Row
+from hermod.kinds.registry import KIND_BY_TYPE
 
+_REQUEST_TYPES: Final = frozenset(KIND_BY_TYPE)
 _CUSTOM_BASES: Final = (
     "openai", "anthropic", "bedrock", "cohere", "gemini", "huggingface", "replicate",
 )  # fmt: skip
@@ -24,7 +27,8 @@ _OTHER_REQUESTS: Final = (
 )  # fmt: skip
 """Operations of Bifrost's that no asynchronous route has; a switch for one changes nothing."""
 _KNOWN_REQUESTS: Final = (
-    *sorted(REQUEST_TYPES), *(f"{name}_stream" for name in sorted(REQUEST_TYPES)), *_OTHER_REQUESTS,
+    *sorted(_REQUEST_TYPES), *(f"{name}_stream" for name in sorted(_REQUEST_TYPES)),
+    *_OTHER_REQUESTS,
 )  # fmt: skip
 
 
@@ -61,16 +65,16 @@ def _allowed_requests(section: Section) -> frozenset[str] | None:
     switches = section.section("allowed_requests")
     allowed = frozenset(name for name in _KNOWN_REQUESTS if switches.flag(name))
     switches.finish()
-    if not allowed & REQUEST_TYPES:
+    if not allowed & _REQUEST_TYPES:
         section.warn("allows no request at all", "allowed_requests")
-    return allowed & REQUEST_TYPES
+    return allowed & _REQUEST_TYPES
 
 
 def _path_overrides(section: Section) -> Mapping[str, str]:
     overrides: dict[str, str] = {}
     for name in _KNOWN_REQUESTS:
         text = section.text(name)
-        if text is None or name not in REQUEST_TYPES:
+        if text is None or name not in _REQUEST_TYPES:
             continue
         if "://" in text:
             fault = address_fault(text, query=True)

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 from hermod.config.addresses import is_loopback
+from hermod.config.client import ENFORCING, read_client
 from hermod.config.document import Document
 from hermod.config.launch import find_file, read_launch
 from hermod.config.providers import read_providers
@@ -16,7 +17,6 @@ from hermod.domain.provider import Row, Secret
 
 _DAY_S: Final = 86_400
 _YEAR_S: Final = 366 * _DAY_S
-_LATER: Final = "comes in a later release"
 
 _TOP_LATER: Final[tuple[tuple[str, type, str], ...]] = (
     ("webhooks", list, "webhooks come in a later release"),
@@ -32,35 +32,11 @@ _TOP_LATER: Final[tuple[tuple[str, type, str], ...]] = (
 )
 """Whole sections of Bifrost's file that are known and not acted on yet."""
 
-_CLIENT_LATER: Final[tuple[tuple[str, type, str, object], ...]] = (
-    ("drop_excess_requests", bool, "a job waits in the store, it is never dropped", False),
-    ("initial_pool_size", int, "Bifrost's memory pool only", None),
-    ("prometheus_labels", list, _LATER, []),
-    ("logging_headers", list, _LATER, []),
-    ("required_headers", list, _LATER, []),
-    ("whitelisted_routes", list, _LATER, []),
-    ("allowed_headers", list, _LATER, []),
-    ("header_filter_config", dict, _LATER, {}),
-    ("enable_logging", bool, "a job is its own log", True),
-    ("disable_content_logging", bool, "a body is kept until its job has expired", False),
-    ("log_retention_days", int, _LATER, None),
-    ("allow_direct_keys", bool, _LATER, False),
-    ("webhook_config", dict, "webhooks come in a later release", {}),
-    ("compat", dict, _LATER, {}),
-    ("enable_litellm_fallbacks", bool, _LATER, False),
-    ("allow_per_request_content_storage_override", bool, _LATER, False),
-    ("allow_per_request_raw_override", bool, _LATER, False),
-    ("disable_db_pings_in_health", bool, _LATER, False),
-    ("dump_errors_in_console_logs", bool, _LATER, False),
-    ("hide_deleted_virtual_keys_in_filters", bool, _LATER, False),
-)
 _GOVERNANCE: Final = (
     "virtual_keys", "teams", "customers", "budgets", "rate_limits", "model_configs", "providers",
     "routing_rules", "business_units", "roles", "pricing_overrides",
 )  # fmt: skip
 _BACKOFFS: Final = ("retry_backoff_initial_ms", "retry_backoff_max_ms")
-_ENFORCING: Final = ("enforce_auth_on_inference", "enforce_governance_header", "enforce_scim_auth")
-"""One switch under its three names, the newest first (wire-contract 9)."""
 
 
 def load(
@@ -91,7 +67,7 @@ def load(
     ours, theirs = top.section("hermod"), top.section("client")
     launch = read_launch(flags, environ, ours, app_dir)
     loopback = is_loopback(launch.host)
-    client = _client(theirs)
+    client = read_client(theirs)
     hermod = _hermod(ours, client)
     found = read_providers(top.section("providers"), hermod, rows, known)
     settings = Settings(
@@ -123,26 +99,6 @@ def load(
     if report.problems:
         raise ConfigError(in_file_order(report.problems))
     return Loaded(settings, in_file_order(report.warnings), tuple(report.ignored))
-
-
-def _client(section: Section) -> ClientSettings:
-    usual = ClientSettings()
-    client = ClientSettings(
-        # A hundred years: beyond it, instants in microseconds would leave their 64 bits.
-        async_job_result_ttl=section.integer(
-            "async_job_result_ttl", usual.async_job_result_ttl, 1, 100 * _YEAR_S
-        ),
-        max_request_body_size_mb=section.integer(
-            "max_request_body_size_mb", usual.max_request_body_size_mb, 1, 2048
-        ),
-        allowed_origins=section.texts("allowed_origins"),
-    )
-    for key, kind, reason, neutral in _CLIENT_LATER:
-        section.later(key, kind, reason, neutral)
-    for key in _ENFORCING:
-        section.take(key)
-    section.finish()
-    return client
 
 
 def _hermod(section: Section, client: ClientSettings) -> HermodSettings:
@@ -209,7 +165,7 @@ def _demands_for_authentication(
     governance = top.section("governance")
     for key in _GOVERNANCE:
         governance.take(key)
-    demands = [(client, key) for key in _ENFORCING if client.flag(key)]
+    demands = [(client, key) for key in ENFORCING if client.flag(key)]
     for section in (governance.section("auth_config"), top.section("auth_config")):
         enabled = section.flag("is_enabled")
         if enabled and not section.flag("disable_auth_on_inference"):

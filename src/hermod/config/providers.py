@@ -11,7 +11,7 @@ from hermod.config.addresses import address_fault, header_value_fault, host_addr
 from hermod.config.custom import read_custom
 from hermod.config.section import Section, did_you_mean
 from hermod.config.settings import HermodSettings
-from hermod.domain.headers import CONNECTION_HEADERS
+from hermod.domain.headers import CONNECTION_HEADERS, HEADER_NAME
 from hermod.domain.provider import (
     CustomSettings,
     KeySettings,
@@ -22,8 +22,6 @@ from hermod.domain.provider import (
 )
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""RFC 9110, 5.6.2."""
 _KEY_CONFIGS_LATER: Final = (
     "azure_key_config", "bedrock_key_config", "bedrock_mantle_key_config", "openai_key_config",
     "replicate_key_config", "vertex_key_config",
@@ -221,7 +219,7 @@ def _extra_headers(section: Section) -> tuple[tuple[str, Secret], ...]:
     headers: list[tuple[str, Secret]] = []
     for name in section.members:
         value = section.secret(name)
-        if not _HEADER_NAME.fullmatch(name):
+        if not HEADER_NAME.fullmatch(name):
             section.problem("is not a header name", name)
         elif name.lower() in CONNECTION_HEADERS:
             section.problem("cannot be set: it belongs to the connection", name)

@@ -6,19 +6,16 @@ in the wrong place must not end up in a log.
 """
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar, cast
 
 from hermod.config.document import NOWHERE, Document, JsonPath, dotted
 from hermod.config.settings import Ignored
+from hermod.domain.duration import go_duration_s
 from hermod.domain.provider import Secret
 
 _Default = TypeVar("_Default")
-_GO_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
-_GO_STEP: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_GO_UNIT_MS: Final = {"ms": 1.0, "s": 1000.0, "m": 60_000.0, "h": 3_600_000.0}
 _COMMENT: Final = ("$", "_", "//", "#")
 """Members that begin so are remarks (`$schema`, `_comment`): JSON has no other place for them."""
 
@@ -152,9 +149,9 @@ class Section:
         """Whole milliseconds, or one of Go's durations: `500`, `"500ms"`, `"1m30s"`."""
         value = self.take(key)
         if isinstance(value, str):
-            if _GO_DURATION.fullmatch(value):
-                steps = cast("list[tuple[str, str]]", _GO_STEP.findall(value))
-                return min(high, round(sum(float(n) * _GO_UNIT_MS[unit] for n, unit in steps)))
+            seconds = go_duration_s(value)
+            if seconds is not None:
+                return min(high, round(seconds * 1000))
             self.problem('expected milliseconds, or a duration such as "500ms" or "5s"', key)
             return default
         return self.integer(key, default, 0, high)
@@ -186,17 +183,23 @@ class Section:
 
     def texts(self, key: str) -> tuple[str, ...]:
         """An array of strings, empty when absent."""
+        return tuple(text for _, text in self.texts_by_index(key))
+
+    def texts_by_index(self, key: str) -> list[tuple[int, str]]:
+        """The same, each string with its place in the array."""
         value = self.take(key)
         if value is None:
-            return ()
+            return []
         if not isinstance(value, list):
             self.expected("an array of strings", value, key)
-            return ()
-        items = cast("list[object]", value)
-        for index, item in enumerate(items):
-            if not isinstance(item, str):
+            return []
+        found: list[tuple[int, str]] = []
+        for index, item in enumerate(cast("list[object]", value)):
+            if isinstance(item, str):
+                found.append((index, item))
+            else:
                 self.expected("a string", item, key, index)
-        return tuple(item for item in items if isinstance(item, str))
+        return found
 
     def section(self, key: str) -> "Section":
         """The object under `key`, or an absent one."""

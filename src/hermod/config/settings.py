@@ -1,10 +1,11 @@
 """Everything that can be set, typed and frozen."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from hermod.domain.forwarding import HeaderFilter
 from hermod.domain.provider import ProviderSettings, Secret
 
 
@@ -20,6 +21,14 @@ class ClientSettings:
 
     Bifrost's default is `*`; ours protects whoever runs us on loopback (design.md 5).
     """
+    header_filter: HeaderFilter = field(default_factory=HeaderFilter)
+    """Which headers of a request may reach the upstream (`header_filter_config`)."""
+    logging_headers: tuple[str, ...] = ()
+    """Headers that become labels of the job."""
+    required_headers: tuple[str, ...] = ()
+    """Headers without which a job fails."""
+    prometheus_labels: tuple[str, ...] = ()
+    """Labels that `x-bf-prom-<label>` may set."""
 
 
 @dataclass(frozen=True, slots=True)

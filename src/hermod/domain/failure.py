@@ -2,7 +2,9 @@
 
 import json
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Final, Self
+
+_SHOWN_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +29,19 @@ class Failure:
     provider: str | None = None
     model: str | None = None
     request_type: str | None = None
+    raw_request: object = None
+    raw_response: object = None
+    """What was sent and what came, where the caller asked to see it; JSON values."""
 
     def of(self, *, provider: str, model: str, request_type: str) -> Self:
         """The same failure, saying on which call it happened."""
         return replace(self, provider=provider, model=model, request_type=request_type)
+
+    def showing(self, request: bytes | None, response: bytes | None) -> Self:
+        """The same failure with what the upstream saw and said, where that is given."""
+        if request is None and response is None:
+            return self
+        return replace(self, raw_request=_value(request), raw_response=_value(response))
 
     def to_json(self) -> bytes:
         """The BifrostError. Absent members are left out, never null."""
@@ -46,6 +57,8 @@ class Failure:
             "provider": self.provider,
             "model_requested": self.model,
             "request_type": self.request_type,
+            "raw_request": self.raw_request,
+            "raw_response": self.raw_response,
         }
         whole = {
             "event_id": self.event_id,
@@ -59,3 +72,13 @@ class Failure:
         return json.dumps(present, ensure_ascii=False, separators=(",", ":")).encode(
             "utf-8", "backslashreplace"
         )
+
+
+def _value(raw: bytes | None) -> object:
+    """A body as a JSON value; what is no JSON as a text."""
+    if raw is None:
+        return None
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return raw[:_SHOWN_BYTES].decode("utf-8", "replace")

@@ -17,11 +17,21 @@ class Retryable(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Native:
+    """An answer that is no JSON, as the upstream sent it."""
+
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The upstream answered and the answer was accepted."""
 
     body: bytes
     """The result as JSON, `extra_fields` included."""
+    native: Native | None = None
+    """What a synchronous caller gets instead; a job's result is always JSON."""
 
 
 @dataclass(frozen=True, slots=True)

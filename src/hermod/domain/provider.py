@@ -2,24 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
-
-REQUEST_TYPES: Final = frozenset(
-    {
-        "text_completion",
-        "chat_completion",
-        "responses",
-        "embedding",
-        "speech",
-        "transcription",
-        "image_generation",
-        "image_edit",
-        "image_variation",
-        "rerank",
-        "ocr",
-    }
-)
-"""The request types of the async routes (wire-contract 1.1)."""
 
 
 class Secret:

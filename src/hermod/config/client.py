@@ -1,0 +1,94 @@
+"""The `client` section, which is Bifrost's (wire-contract 9)."""
+
+from typing import Final
+
+from hermod.config.section import Section
+from hermod.config.settings import ClientSettings
+from hermod.domain.forwarding import NEVER_FORWARDED, HeaderFilter, Names
+from hermod.domain.headers import CREDENTIAL_HEADERS, HEADER_NAME
+
+ENFORCING: Final = ("enforce_auth_on_inference", "enforce_governance_header", "enforce_scim_auth")
+"""One switch under its three names, the newest first (wire-contract 9)."""
+
+# A hundred years: beyond it, instants in microseconds would leave their 64 bits.
+_LONGEST_TTL_S: Final = 100 * 366 * 86_400
+_LATER: Final = "comes in a later release"
+
+_CLIENT_LATER: Final[tuple[tuple[str, type, str, object], ...]] = (
+    ("drop_excess_requests", bool, "a job waits in the store, it is never dropped", False),
+    ("initial_pool_size", int, "Bifrost's memory pool only", None),
+    ("whitelisted_routes", list, _LATER, []),
+    ("allowed_headers", list, "a page that may ask may send any header", []),
+    ("enable_logging", bool, "a job is its own log", True),
+    ("disable_content_logging", bool, "a body is kept until its job has expired", False),
+    ("log_retention_days", int, _LATER, None),
+    ("allow_direct_keys", bool, _LATER, False),
+    ("webhook_config", dict, "webhooks come in a later release", {}),
+    ("compat", dict, _LATER, {}),
+    ("enable_litellm_fallbacks", bool, _LATER, False),
+    ("allow_per_request_content_storage_override", bool, _LATER, False),
+    ("allow_per_request_raw_override", bool, _LATER, False),
+    ("disable_db_pings_in_health", bool, _LATER, False),
+    ("dump_errors_in_console_logs", bool, _LATER, False),
+    ("hide_deleted_virtual_keys_in_filters", bool, _LATER, False),
+)
+
+
+def read_client(section: Section) -> ClientSettings:
+    """Everything under `client` that we act on; the rest is noted."""
+    usual = ClientSettings()
+    client = ClientSettings(
+        async_job_result_ttl=section.integer(
+            "async_job_result_ttl", usual.async_job_result_ttl, 1, _LONGEST_TTL_S
+        ),
+        max_request_body_size_mb=section.integer(
+            "max_request_body_size_mb", usual.max_request_body_size_mb, 1, 2048
+        ),
+        allowed_origins=section.texts("allowed_origins"),
+        header_filter=_header_filter(section.section("header_filter_config")),
+        logging_headers=_names(section, "logging_headers", CREDENTIAL_HEADERS, "is never logged"),
+        required_headers=_names(section, "required_headers"),
+        prometheus_labels=_names(section, "prometheus_labels"),
+    )
+    for key, kind, reason, neutral in _CLIENT_LATER:
+        section.later(key, kind, reason, neutral)
+    for key in ENFORCING:
+        section.take(key)
+    section.finish()
+    return client
+
+
+def _header_filter(section: Section) -> HeaderFilter:
+    allowed = _names(section, "allowlist", NEVER_FORWARDED, "is never forwarded", beginnings=True)
+    denied = _names(section, "denylist", beginnings=True)
+    section.finish()
+    return HeaderFilter(Names.of(allowed), Names.of(denied))
+
+
+def _names(
+    section: Section,
+    key: str,
+    never: frozenset[str] = frozenset(),
+    why: str = "",
+    *,
+    beginnings: bool = False,
+) -> tuple[str, ...]:
+    """A list of header names; those in `never` cannot do what the list is for, and are warned of.
+
+    They stay in it: a list of nothing else must not turn into one that is absent.
+
+    `beginnings` permits a `*` for the end of a name.
+    """
+    found: list[str] = []
+    for index, text in section.texts_by_index(key):
+        name = text.strip()
+        exact = name.removesuffix("*") if beginnings else name
+        if not HEADER_NAME.fullmatch(name):
+            section.problem("is not a header name", key, index)
+        elif "*" in exact:
+            where = "stand only at the end of a name" if beginnings else "not stand in a name here"
+            section.problem(f"a * may {where}", key, index)
+        elif name.lower() in never:
+            section.warn(why, key, index)
+        found.append(name)
+    return tuple(found)
