@@ -3,10 +3,12 @@
 Raw protocol instead of a web framework: in a benchmark it shares a core with the load generator,
 so a call must cost it next to nothing.
 
-Models of `providers/mock.py` behave as they do inside the gateway; any other name gets the canned
-text, or its own text with `echo`. Every reply carries `x-mock-finished-ns`, the CLOCK_MONOTONIC
-instant at which it was written, so that a process on the same machine can measure what came after;
-the `id` in the reply ends with the same digits, and survives the way through a gateway.
+It answers OpenAI's routes for all kinds of request, Cohere's for rerank and Mistral's for OCR, and
+streams where a request asks for that. Models of `providers/mock.py` behave as they do inside the
+gateway; any other name gets the canned text, or its own text with `echo`. Every reply carries
+`x-mock-finished-ns`, the CLOCK_MONOTONIC instant at which it was written (of a stream its head), so
+that a process on the same machine can measure what came after; the `id` in the reply ends with the
+same digits, and survives the way through a gateway.
 """
 
 import asyncio
@@ -17,7 +19,7 @@ import re
 import signal
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BufferedWriter
 from pathlib import Path
@@ -29,14 +31,27 @@ import uvloop
 
 from hermod.domain.clock import Clock
 from hermod.domain.fingerprint import fingerprint
-from hermod.providers import mock, mock_shapes
+from hermod.providers import mock, mock_request
+from hermod.providers.mock_request import Asked, Unreadable
+from hermod.providers.mock_shapes import Saying
 
 _KINDS: Final = {
-    "/v1/chat/completions": mock_shapes.CHAT,
-    "/v1/completions": mock_shapes.TEXT,
-    "/v1/responses": mock_shapes.RESPONSES,
-    "/v1/embeddings": mock_shapes.EMBEDDING,
+    "/v1/chat/completions": mock_request.CHAT,
+    "/v1/completions": mock_request.TEXT,
+    "/v1/responses": mock_request.RESPONSES,
+    "/v1/embeddings": mock_request.EMBEDDING,
+    "/v1/audio/speech": mock_request.SPEECH,
+    "/v1/audio/transcriptions": mock_request.TRANSCRIPTION,
+    "/v1/images/generations": mock_request.IMAGE_GENERATION,
+    "/v1/images/edits": mock_request.IMAGE_EDIT,
+    "/v1/images/variations": mock_request.IMAGE_VARIATION,
+    "/v1/rerank": mock_request.RERANK,
+    "/v2/rerank": mock_request.RERANK,
+    "/v1/ocr": mock_request.OCR,
 }
+_FORMS: Final = frozenset(filter(mock_request.is_form, mock_request.KINDS))
+_PREPARED: Final = frozenset({mock_request.CHAT, mock_request.TEXT, mock_request.RESPONSES})
+"""Kinds whose canned reply is the same for every request."""
 _CANNED: Final = (
     "Hermod rode nine nights through valleys so deep and dark that he saw nothing, until he came "
     "to the river Gjoll and rode over its bridge, which is roofed with shining gold. "
@@ -69,11 +84,11 @@ class UpstreamSettings:
     rate_limit_rate: float = 0.0
     """Answered 429 with `Retry-After: 1`."""
     reply_bytes: int = 0
-    """Size of the canned text; 0 for a reply of 1.4 KB."""
+    """Size of the canned text, of an audio and of an image; 0 for a reply of 1.4 KB."""
     echo: bool = False
     record: Path | None = None
     """Append one line of JSON per received call, and one when it ends: with the fingerprint of the
-    answer, or null if the caller was gone."""
+    answer, or null if it did not arrive whole."""
     seed: int = 0
 
 
@@ -103,10 +118,14 @@ class _Head(msgspec.Struct):
     stream: bool | None = None
 
 
+_decode_head: Final = msgspec.json.Decoder(_Head).decode
+
+
 class _Call(NamedTuple):
     method: bytes
     path: str
     request_id: str
+    content_type: bytes
     body: bytes
     keep_alive: bool
 
@@ -115,7 +134,9 @@ class _Planned(NamedTuple):
     delay_s: float
     status: int
     parts: list[bytes]
-    """The whole reply, cut where the instant of its writing goes."""
+    """The whole reply, cut where the instant of its writing goes; of a stream its head."""
+    flow: mock.MockReply | None = None
+    """A stream, or a reply whose connection ends before it does."""
 
 
 class MockUpstream:
@@ -169,10 +190,13 @@ class MockUpstream:
         if call.method != b"POST":
             return _planned(mock.error(405, "Use POST."))
         try:
-            head = msgspec.json.decode(call.body, type=_Head)
+            head = _decode_head(call.body) if kind not in _FORMS else _form_head(call)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as wrong:
             model = ""
             planned = _planned(mock.error(400, f"We could not parse the JSON body: {wrong}"))
+        except Unreadable as wrong:
+            model = ""
+            planned = _planned(mock.error(400, str(wrong)))
         else:
             model = head.model
             planned = self._plan_inference(kind, head, call)
@@ -182,13 +206,13 @@ class MockUpstream:
 
     def _plan_inference(self, kind: str, head: _Head, call: _Call) -> _Planned:
         delay_s = self._latency(self._dice)
-        refused = self._refusal(head)
+        refused = self._refusal()
         if refused is not None:
             return _planned(refused, delay_s)
         if mock.is_model(head.model):
             return _planned(self._behave(kind, head.model, call), delay_s)
-        if self._settings.echo or kind == mock_shapes.EMBEDDING:
-            return _planned(self._echo(kind, head.model, call), delay_s)
+        if self._settings.echo or head.stream or kind not in _PREPARED:
+            return _planned(self._answer(kind, head.model, call), delay_s)
         known = self._canned.get((kind, head.model))
         if known is None:
             known = _planned(self._canned_reply(kind, head.model))
@@ -196,9 +220,7 @@ class MockUpstream:
                 self._canned[kind, head.model] = known
         return known._replace(delay_s=delay_s)
 
-    def _refusal(self, head: _Head) -> mock.MockReply | None:
-        if head.stream:
-            return mock.error(400, "The mock does not stream.")
+    def _refusal(self) -> mock.MockReply | None:
         error_rate, limit_rate = self._settings.error_rate, self._settings.rate_limit_rate
         if error_rate or limit_rate:
             draw = self._dice.random()
@@ -217,26 +239,34 @@ class MockUpstream:
         if len(self._attempts) > _MAX_TRACKED:
             self._attempts.popitem(last=False)
         return mock.reply(
-            kind, model, call.body, attempt=attempt, job_id=job_id, now_at=self._clock.now()
+            kind,
+            model,
+            call.body,
+            content_type=call.content_type.decode("latin-1"),
+            attempt=attempt,
+            job_id=job_id,
+            now_at=self._clock.now(),
         )
 
-    def _echo(self, kind: str, model: str, call: _Call) -> mock.MockReply:
-        now_at = self._clock.now()
+    def _answer(self, kind: str, model: str, call: _Call) -> mock.MockReply:
+        """The text that came, or the canned one for this very request."""
+        echo, size = self._settings.echo, self._settings.reply_bytes or None
         try:
-            asked = mock_shapes.read(kind, call.body)
-            said = asked.texts or ("",)
-            body = mock_shapes.answer(kind, model, asked, said, tag=_STAMP, now_at=now_at)
-        except mock_shapes.Unreadable as wrong:
+            asked = mock_request.read(kind, call.body, call.content_type.decode("latin-1"))
+            if echo:
+                texts: Sequence[str] = asked.told() or ("",)
+            else:
+                texts = [self._text] * (len(asked.texts) if kind == mock_request.TEXT else 1)
+            now_at = self._clock.now()
+            return mock.say(
+                Saying(kind, model, asked, texts, _STAMP, now_at, size=size, verbatim=echo)
+            )
+        except Unreadable as wrong:
             return mock.error(400, str(wrong))
-        return mock.success(body)
 
     def _canned_reply(self, kind: str, model: str) -> mock.MockReply:
-        asked = mock_shapes.Asked((self._text[:200],))
-        return mock.success(
-            mock_shapes.answer(
-                kind, model, asked, [self._text], tag=_STAMP, now_at=self._clock.now()
-            )
-        )
+        asked = Asked((self._text[:200],))
+        return mock.say(Saying(kind, model, asked, [self._text], _STAMP, self._clock.now()))
 
     def _plan_other(self, call: _Call) -> _Planned:
         if call.path == "/health":
@@ -246,7 +276,7 @@ class MockUpstream:
         if call.path == "/v1/models":
             models = [
                 {"id": name, "object": "model", "created": 0, "owned_by": "hermod-mock"}
-                for name in mock.NAMES
+                for name in mock.models()
             ]
             return _planned(mock.success(msgspec.json.encode({"object": "list", "data": models})))
         return _planned(mock.error(404, f"Unknown path {call.path}"))
@@ -349,6 +379,7 @@ class _Connection(asyncio.Protocol):
         """A request starts."""
         self._url = b""
         self._request_id = ""
+        self._content_type = b""
         self._chunks: list[bytes] = []
         self._size = 0
 
@@ -358,9 +389,14 @@ class _Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header."""
-        if len(name) == 19 and name.lower() == b"x-client-request-id":
-            self._request_id = value.decode("latin-1")
-        elif len(name) == 6 and name.lower() == b"expect" and self._transport is not None:
+        size = len(name)
+        if size == 19:
+            if name.lower() == b"x-client-request-id":
+                self._request_id = value.decode("latin-1")
+        elif size == 12:
+            if name.lower() == b"content-type":
+                self._content_type = value
+        elif size == 6 and name.lower() == b"expect" and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
@@ -377,6 +413,7 @@ class _Connection(asyncio.Protocol):
             self._parser.get_method(),
             self._url.partition(b"?")[0].decode("latin-1"),
             self._request_id,
+            self._content_type,
             b"".join(self._chunks),
             self._parser.should_keep_alive(),
         )
@@ -402,19 +439,59 @@ class _Connection(asyncio.Protocol):
         if self._transport is None:
             self._upstream.ended(call, None)
             return
-        whole = (_STAMP_FORMAT % time.monotonic_ns()).join(planned.parts)
+        stamp = _STAMP_FORMAT % time.monotonic_ns()
+        whole = stamp.join(planned.parts)
+        if planned.flow is not None:
+            self._transport.write(whole)
+            self._pour(call, planned.flow, stamp, 0)
+            return
         self._upstream.ended(call, planned.status, whole)
         self._transport.write(whole)
-        if not call.keep_alive:
+        self._go_on(call.keep_alive)
+
+    def _pour(self, call: _Call, flow: mock.MockReply, stamp: bytes, done: int) -> None:
+        """Write the pieces of a stream from number `done` on, up to its next pause."""
+        self._timer = None
+        if self._transport is None:
+            self._upstream.ended(call, None)
+            return
+        until = done + 1 if flow.pause_s > 0 else len(flow.pieces)
+        for piece in flow.pieces[done:until]:
+            piece = piece.replace(_STAMP.encode(), stamp)
+            self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        if until < len(flow.pieces):
+            self._timer = self._loop.call_later(flow.pause_s, self._pour, call, flow, stamp, until)
+            return
+        if flow.cut:
+            self._queue.clear()
+            self._upstream.ended(call, flow.status)
+        else:
+            self._transport.write(b"0\r\n\r\n")
+            body = b"".join(flow.pieces).replace(_STAMP.encode(), stamp)
+            self._upstream.ended(call, flow.status, b"\r\n\r\n" + body)
+        self._go_on(call.keep_alive and not flow.cut)
+
+    def _go_on(self, keep_alive: bool) -> None:
+        if self._transport is None:
+            return
+        if not keep_alive:
             self._transport.close()
         elif self._queue:
             self._begin(self._queue.popleft())
 
 
+def _form_head(call: _Call) -> _Head:
+    """Of a form. Raises Unreadable."""
+    fields, _ = mock_request.read_multipart(call.body, call.content_type.decode("latin-1"))
+    return _Head(fields.get("model", ""))
+
+
 def _record_line(kind: str, model: str, call: _Call, status: int) -> bytes:
     try:
-        prompt = "\n".join(mock_shapes.read(kind, call.body).texts)
-    except mock_shapes.Unreadable:
+        prompt = "\n".join(
+            mock_request.read(kind, call.body, call.content_type.decode("latin-1")).told()
+        )
+    except Unreadable:
         prompt = call.body.decode("utf-8", "replace")
     nonce = _NONCE.search(prompt)
     line = {
@@ -434,20 +511,36 @@ def _end_line(call: _Call, whole: bytes) -> bytes:
     line = {
         "ns": time.monotonic_ns(),
         "request_id": call.request_id or None,
-        "answer": fingerprint(msgspec.json.decode(body)) if body else None,
+        "answer": _fingerprint(body) if whole else None,
     }
     return msgspec.json.encode(line) + b"\n"
+
+
+def _fingerprint(body: bytes) -> str:
+    """Of the JSON value; of what is none, or no proper one, the digest of its bytes."""
+    try:
+        return fingerprint(msgspec.json.decode(body))
+    except (ValueError, RecursionError):
+        return hashlib.sha256(body).hexdigest()[:16]
 
 
 def _planned(reply: mock.MockReply, delay_s: float = 0.0) -> _Planned:
     """The bytes of a reply that leaves after the longer of the two delays."""
     headers = "".join(f"{name}: {value}\r\n" for name, value in reply.headers)
+    framing = f"content-length: {len(reply.body)}"
+    flow = None
+    if reply.pieces or reply.cut:
+        flow = reply
+        # Twice the half that is left of a reply that will be cut.
+        framing = f"content-length: {2 * len(reply.body)}"
+        if reply.pieces:
+            framing = "transfer-encoding: chunked"
     head = (
         f"HTTP/1.1 {reply.status} {_reason(reply.status)}\r\n{headers}"
-        f"x-mock-finished-ns: {_STAMP}\r\ncontent-length: {len(reply.body)}\r\n\r\n"
+        f"x-mock-finished-ns: {_STAMP}\r\n{framing}\r\n\r\n"
     )
     parts = (head.encode("latin-1") + reply.body).split(_STAMP.encode())
-    return _Planned(max(delay_s, reply.delay_s), reply.status, parts)
+    return _Planned(max(delay_s, reply.delay_s), reply.status, parts, flow)
 
 
 def _reason(status: int) -> str:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,13 +57,39 @@ async def said(reply: aiohttp.ClientResponse) -> str:
     ],
 )
 @pytest.mark.parametrize("echo", [False, True])
-async def test_every_route_answers_its_object_under_the_asked_model(
+async def test_a_route_answers_its_object_under_the_asked_model(
     path: str, asked: dict[str, object], kind: str, echo: bool
 ) -> None:
     async with upstream(echo=echo) as (_, client):
         reply = await client.post(path, json={"model": "gpt-9", **asked})
         whole = await reply.json()
     assert (whole["object"], whole["model"]) == (kind, "gpt-9")
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "field"),
+    [
+        ("/v1/images/generations", {"prompt": "hi"}, "data"),
+        ("/v1/rerank", {"query": "hi", "documents": ["hi"]}, "results"),
+        ("/v2/rerank", {"query": "hi", "documents": ["hi"]}, "results"),
+        ("/v1/ocr", {"document": {"document_url": "https://a.test"}}, "pages"),
+    ],
+)
+@pytest.mark.parametrize("model", ["gpt-9", "hello"])
+@pytest.mark.parametrize("echo", [False, True])
+async def test_other_kinds_answer_in_their_own_shape(
+    path: str, asked: dict[str, object], field: str, model: str, echo: bool
+) -> None:
+    async with upstream(echo=echo) as (_, client):
+        reply = await client.post(path, json={"model": model, **asked})
+        assert reply.status == 200
+        assert len((await reply.json())[field]) == 1
+
+
+async def test_media_of_unknown_models_have_the_asked_size_too() -> None:
+    async with upstream(reply_bytes=9000) as (_, client):
+        reply = await client.post("/v1/audio/speech", json={"model": "tts-1", "input": "hi"})
+        assert len(await reply.read()) == 9000
 
 
 async def test_the_canned_reply_has_about_the_size_that_published_benchmarks_use() -> None:
@@ -164,34 +190,112 @@ async def until(condition: Any) -> None:
 
 
 async def test_pipelined_calls_are_answered_in_order() -> None:
-    server = MockUpstream(UpstreamSettings(latency="0"), SystemClock())
-    reader, writer = await asyncio.open_connection("127.0.0.1", await server.start("127.0.0.1", 0))
-    for model in ("slow?seconds=0.05", "hello"):
-        body = json.dumps(chat(model)).encode()
-        head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
-        writer.write(head.encode() + body)
     models: list[str] = []
-    for _ in range(2):
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        size = int(head.split("content-length: ")[1].split("\r\n")[0])
-        models.append(json.loads(await reader.readexactly(size))["model"])
-    writer.close()
-    await server.stop()
+    async with upstream() as (server, _), raw(server) as (reader, writer):
+        for model in ("slow?seconds=0.05", "hello"):
+            writer.write(call_of(chat(model)))
+        for _ in range(2):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            size = int(head.split("content-length: ")[1].split("\r\n")[0])
+            models.append(json.loads(await reader.readexactly(size))["model"])
     assert models == ["slow?seconds=0.05", "hello"]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"model":5}', b"[" * 200_000])
-async def test_a_body_that_cannot_be_read_is_a_400(body: bytes) -> None:
+@pytest.mark.parametrize("path", [CHAT, "/v1/images/edits"])
+async def test_a_body_that_cannot_be_read_is_a_400(body: bytes, path: str) -> None:
     async with upstream() as (_, client):
-        reply = await client.post(CHAT, data=body)
+        reply = await client.post(path, data=body)
         assert reply.status == 400
         assert "error" in await reply.json()
 
 
-async def test_streaming_is_refused_rather_than_ignored() -> None:
+async def test_the_head_of_a_stream_carries_the_instant_that_its_ids_end_with() -> None:
     async with upstream() as (_, client):
         reply = await client.post(CHAT, json=chat("gpt-9") | {"stream": True})
-        assert reply.status == 400
+        found = await events(reply)
+    assert reply.headers["content-type"] == "text/event-stream"
+    assert {event["id"] for event in found} == {"chatcmpl-" + reply.headers["x-mock-finished-ns"]}
+    assert len(found) > 100
+
+
+async def events(reply: aiohttp.ClientResponse) -> list[Any]:
+    """What a stream of chunks holds."""
+    lines = (await reply.text()).split("\n\n")
+    assert lines[-2:] == ["data: [DONE]", ""]
+    return [json.loads(line.removeprefix("data: ")) for line in lines[:-2]]
+
+
+async def test_echo_streams_the_text_that_came() -> None:
+    async with upstream(echo=True) as (_, client):
+        reply = await client.post(CHAT, json=chat("gpt-9", "a b c") | {"stream": True})
+        deltas = [event["choices"][0]["delta"].get("content") for event in await events(reply)]
+    assert deltas == ["", "a ", "b ", "c", None]
+
+
+async def test_a_stream_takes_its_pauses_and_the_next_call_waits_for_its_end() -> None:
+    async with upstream() as (server, _), raw(server) as (reader, writer):
+        for model in ("stream?chunks=3&pause=0.02", "hello"):
+            writer.write(call_of(chat(model) | {"stream": model != "hello"}))
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        begun = int(head.split("x-mock-finished-ns: ")[1].split("\r\n")[0])
+        chunks = await reader.readuntil(b"\r\n0\r\n\r\n")
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        ended = int(head.split("x-mock-finished-ns: ")[1].split("\r\n")[0])
+    assert chunks.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+    assert "content-length" in head
+    # A role, three deltas, an end and the mark have five pauses between them.
+    assert ended - begun >= 5 * 18_000_000
+
+
+@asynccontextmanager
+async def raw(
+    server: MockUpstream,
+) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A bare connection."""
+    assert server._server is not None
+    reader, writer = await asyncio.open_connection(*server._server.sockets[0].getsockname())
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+def call_of(body: dict[str, object]) -> bytes:
+    """A request for a chat as bytes."""
+    content = json.dumps(body).encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(content)}\r\n\r\n"
+    return head.encode() + content
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_broken_reply_ends_with_the_connection(stream: bool) -> None:
+    asked = chat("broken-stream?chunks=8") | {"stream": stream}
+    async with upstream() as (server, client):
+        reply = await client.post(CHAT, json=asked)
+        assert reply.status == 200
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await reply.read()
+        assert server.stats()["in_flight"] == 0
+        await until(lambda: not server._connections)
+
+
+async def test_what_came_before_the_break_arrives() -> None:
+    async with upstream() as (server, _), raw(server) as (reader, writer):
+        writer.write(call_of(chat("broken-stream?chunks=8") | {"stream": True}))
+        received = await reader.read()
+    assert b'"content":"1 "' in received
+    assert b"[DONE]" not in received
+    assert not received.endswith(b"0\r\n\r\n")
+
+
+async def test_a_caller_who_leaves_a_stream_is_counted() -> None:
+    asked = chat("stream?chunks=100&pause=30") | {"stream": True}
+    async with upstream() as (server, client):
+        async with client.post(CHAT, json=asked) as reply:
+            await reply.content.readany()
+        await until(lambda: server.stats()["abandoned"] == 1)
+        assert server.stats()["in_flight"] == 0
 
 
 async def test_other_routes_answer_without_a_model() -> None:
@@ -270,3 +374,40 @@ def test_a_wrong_latency_ends_the_command_with_a_sentence() -> None:
         _, shown = process.communicate(timeout=20)
     assert process.returncode == 1
     assert shown.startswith("Error: ")
+
+
+@pytest.mark.parametrize("model", ["invalid?how=html", "invalid?how=deep", "speech", "gpt-9"])
+@pytest.mark.parametrize("path", [CHAT, "/v1/audio/speech"])
+async def test_the_end_of_a_call_is_recorded_whatever_was_answered(
+    model: str, path: str, tmp_path: Path
+) -> None:
+    record = tmp_path / "record.jsonl"
+    async with upstream(record=record) as (_, client):
+        await client.post(path, json=chat(model) | {"input": "hi"})
+    _, end = [json.loads(line) for line in record.read_text().splitlines()]
+    assert len(end["answer"]) == 16
+
+
+@pytest.mark.parametrize(("model", "arrived"), [("stream", True), ("broken-stream", False)])
+async def test_the_record_tells_whether_a_stream_arrived_whole(
+    model: str, arrived: bool, tmp_path: Path
+) -> None:
+    record = tmp_path / "record.jsonl"
+    async with upstream(record=record) as (_, client):
+        reply = await client.post(CHAT, json=chat(model) | {"stream": True})
+        with suppress(aiohttp.ClientPayloadError):
+            await reply.read()
+    _, end = [json.loads(line) for line in record.read_text().splitlines()]
+    assert (end["answer"] is not None) is arrived
+
+
+async def test_the_record_of_a_form_knows_its_prompt_and_its_files(tmp_path: Path) -> None:
+    record = tmp_path / "record.jsonl"
+    async with upstream(record=record) as (_, client):
+        form = aiohttp.FormData({"model": "echo", "prompt": "nonce:b-8"})
+        form.add_field("file", b"abc", filename="a.wav", content_type="audio/wav")
+        reply = await client.post("/v1/audio/transcriptions", data=form)
+        text = (await reply.json())["text"]
+    line = json.loads(record.read_text().splitlines()[0])
+    assert (line["model"], line["nonce"]) == ("echo", "b-8")
+    assert line["prompt_sha256"] == hashlib.sha256(text.encode()).hexdigest()

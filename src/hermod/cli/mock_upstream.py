@@ -43,7 +43,7 @@ _SHARE = click.FloatRange(0, 1)
     "--reply-bytes",
     default=0,
     type=click.IntRange(0, 100_000_000),
-    help="Size of the canned text, for a reply other than 1.4 KB.",
+    help="Size of the canned text, of an audio or an image, for a reply other than 1.4 KB.",
 )
 @click.option("--echo/--canned", default=False, help="Answer the text that came, or a fixed one.")
 @click.option(
@@ -66,8 +66,11 @@ def mock_upstream(
 ) -> None:
     """An OpenAI-shaped server for demos, tests and benchmarks.
 
-    The models of the mock provider (hello, echo, slow?seconds=8, flaky, 429, error, …) behave as
-    they do in the gateway; every other name gets a canned text. GET /stats counts the calls.
+    It answers chats, texts, responses, embeddings, speech, transcriptions, images, rerank and OCR,
+    as a stream where a request asks for one. The models of the mock provider (hello, echo,
+    slow?seconds=8, flaky, 429, error, tool, stream?chunks=20&pause=0.05, …) behave as they do in
+    the gateway; every other name gets a canned text. GET /v1/models lists them, GET /stats counts
+    the calls.
 
     \b
     hermod mock-upstream --port 9000 --latency-ms 800

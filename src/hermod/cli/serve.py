@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
     metavar="URL",
     help="sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME.  [default: <app-dir>/hermod.db]",
 )
-@click.option("--role", help="all; api accepts jobs, worker runs them.  [default: all]")
+@click.option("--role", help="all; api takes requests, worker runs the queue.  [default: all]")
 @click.option("--processes", type=int, help="How many share the port.  [default: 1]")
 @click.option("--log-level", help="debug, info, warning or error.  [default: info]")
 def serve(**flags: object) -> None:
@@ -136,10 +136,9 @@ def banner(loaded: Loaded, store: str, port: int) -> str:
     if settings.role != "all" or settings.processes > 1:
         several = f", {settings.processes} processes" if settings.processes > 1 else ""
         lines.append(f"  role       {settings.role}{several}")
-    if settings.role != "api":
-        providers = ["mock (always on)"] if settings.hermod.mock else []
-        providers += [f"{each.name} ({each.origin})" for each in settings.providers.values()]
-        lines.append(f"  providers  {', '.join(providers) or 'none: no job can be answered'}")
+    providers = ["mock (always on)"] if settings.hermod.mock else []
+    providers += [f"{each.name} ({each.origin})" for each in settings.providers.values()]
+    lines.append(f"  providers  {', '.join(providers) or 'none: no job can be answered'}")
     if settings.role == "worker":
         return "\n".join((*lines, f"  health     {url}/health   metrics {url}/metrics", ""))
     access = "open (loopback only)" if settings.loopback else "bearer token HERMOD_ADMIN_TOKEN"
@@ -149,7 +148,7 @@ def banner(loaded: Loaded, store: str, port: int) -> str:
         (
             *lines,
             f"  access     {access}",
-            f"  health     {url}/health   metrics {url}/metrics   API {url}/openapi.json",
+            f"  health     {url}/health   metrics {url}/metrics   API {url}/docs",
             "",
             "  submit     curl -s " + token + f"{url}/v1/async/chat/completions -d '{body}'",
             f"  fetch      curl -s {token}{url}/v1/async/chat/completions/<id>",
@@ -161,6 +160,6 @@ def banner(loaded: Loaded, store: str, port: int) -> str:
 def _calls(loaded: Loaded) -> str:
     settings = loaded.settings
     if settings.role == "api":
-        return "calls are made by processes of role worker"
+        return "jobs are run by processes of role worker"
     each = " and process" if settings.processes > 1 else ""
     return f"calls in flight per provider{each}: {settings.hermod.worker_slots}"

@@ -1,215 +1,227 @@
-"""What the mock reads of a request and how its answers look: valid OpenAI objects.
+"""How the mock's answers look as JSON: valid objects of the dialect that each request speaks.
 
-Shapes: OpenAI's chat completion, text completion, response and embedding list.
+Shapes: OpenAI's chat completion, text completion, response and embedding list, Cohere's rerank,
+Mistral's OCR. Media are in mock_media.py, streams in mock_streams.py.
 """
 
 import base64
 import hashlib
 import math
+import re
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 import msgspec
 
-CHAT: Final = "chat_completion"
-TEXT: Final = "text_completion"
-RESPONSES: Final = "responses"
-EMBEDDING: Final = "embedding"
+from hermod.providers.mock_request import CHAT, Asked, Unreadable, is_list, whole_number
 
 DEFAULT_DIM: Final = 16
-MAX_DIM: Final = 4096
-_MAX_ITEMS: Final = 2048
-"""Inputs in one embedding or completion request; OpenAI's own limit."""
 _MAX_VALUES: Final = 262_144
 """Numbers in one reply: they are computed on the event loop."""
+_MAX_PAGES: Final = 1000
+_words: Final = re.compile(r"\w+").findall
+
+Json = dict[str, object]
 
 
-class Asked(NamedTuple):
-    """What the mock reads of a request."""
+class ToolCall(NamedTuple):
+    """A function that the model wants called."""
 
-    texts: tuple[str, ...]
-    """The last user message; or each prompt; or each input."""
-    dimensions: int | None = None
-    as_base64: bool = False
-
-
-class Unreadable(ValueError):
-    """The request, or an option in the model's name, is not usable. The message says why."""
+    name: str
+    arguments: str
+    """JSON."""
 
 
-def read(request_type: str, body: bytes) -> Asked:
-    """What a request asks for. Raises Unreadable."""
-    try:
-        whole: object = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as wrong:
-        raise Unreadable(f"We could not parse the JSON body of your request: {wrong}") from None
-    if not isinstance(whole, dict):
-        raise Unreadable("The JSON body must be an object.")
-    fields = cast(dict[str, object], whole)
-    if request_type == CHAT:
-        return Asked((_last_user_text(fields.get("messages")),))
-    if request_type == RESPONSES:
-        return Asked((_last_user_text(fields.get("input")),))
-    texts = _items(fields.get("prompt" if request_type == TEXT else "input"))
-    if len(texts) > _MAX_ITEMS:
-        raise Unreadable(f"at most {_MAX_ITEMS} items in one request")
-    dimensions = fields.get("dimensions")
-    if dimensions is not None and not (isinstance(dimensions, int) and 1 <= dimensions <= MAX_DIM):
-        raise Unreadable(f"dimensions must be an integer from 1 to {MAX_DIM}")
-    return Asked(texts, dimensions, fields.get("encoding_format") == "base64")
+class Saying(msgspec.Struct, frozen=True, gc=False):
+    """What is to be said, and all that shows in how it is said."""
+
+    request_type: str
+    model: str
+    asked: Asked
+    texts: Sequence[str]
+    """One for each choice; where there is one answer only, its lines."""
+    tag: str
+    """The end of its id."""
+    now_at: int
+    """Microseconds."""
+    dim: int = DEFAULT_DIM
+    """Of a vector, when the request names no `dimensions`."""
+    size: int | None = None
+    """Bytes of an audio or an image."""
+    chunks: int | None = None
+    """At most so many deltas in a stream."""
+    tool: ToolCall | None = None
+    """Said instead of the texts, in a chat or a response."""
+    verbatim: bool = False
+    """Nothing is made up: an audio is the text itself, a rerank returns its documents."""
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "\n".join(self.texts)
+
+    @property
+    def created(self) -> int:
+        """Unix seconds."""
+        return self.now_at // 1_000_000
+
+    @property
+    def spent(self) -> int:
+        """Tokens that came."""
+        asked = self.asked
+        return tokens(asked.texts + asked.documents if asked.documents else asked.texts)
+
+    @property
+    def given(self) -> int:
+        """Tokens that are said."""
+        return tokens((self.tool.arguments,) if self.tool else self.texts)
 
 
-def answer(
-    request_type: str,
-    model: str,
-    asked: Asked,
-    said: Sequence[str],
-    *,
-    tag: str,
-    now_at: int,
-    dim: int = DEFAULT_DIM,
-) -> bytes:
-    """A valid OpenAI object that says `said` (one text per choice), or the vectors of an embedding.
-
-    `tag` makes its id; `dim` counts when the request names no `dimensions`. Raises Unreadable if
-    that would be too many numbers.
-    """
-    spent = sum(map(_tokens, asked.texts))
-    if request_type == EMBEDDING:
-        dim = asked.dimensions or dim
-        if dim * len(asked.texts) > _MAX_VALUES:
-            raise Unreadable(f"inputs times dimensions must not exceed {_MAX_VALUES}")
-        whole = _embedding(model, asked, dim, spent)
-    elif request_type == RESPONSES:
-        whole = _response(model, said[0], spent, tag, now_at)
-    else:
-        whole = _completion(request_type, model, said, spent, tag, now_at)
-    return msgspec.json.encode(whole)
-
-
-# What is asked
-
-
-def _last_user_text(messages: object) -> str:
-    if isinstance(messages, str):
-        return messages
-    if not isinstance(messages, list):
-        raise Unreadable("messages (or input) must be a list, or a string for responses")
-    found = [
-        cast(dict[str, object], m) for m in cast(list[object], messages) if isinstance(m, dict)
-    ]
-    users = [message for message in found if message.get("role") == "user"]
-    last = (users or found)[-1:]
-    return _content_text(last[0].get("content")) if last else ""
-
-
-def _content_text(content: object) -> str:
-    """The text of a message: a string, or the text of its blocks."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        return ""
-    blocks = cast(list[object], content)
-    texts = [cast(dict[str, object], b).get("text") for b in blocks if isinstance(b, dict)]
-    return "\n".join(text for text in texts if isinstance(text, str))
-
-
-def _items(value: object) -> tuple[str, ...]:
-    """A string, a list of them, the tokens of one text, or a list of those (wire-contract 1.8)."""
-    if isinstance(value, str):
-        return (value,)
-    if not isinstance(value, list):
-        raise Unreadable("prompt (or input) must be a string or a list")
-    items = cast(list[object], value)
-    if items and isinstance(items[0], int):
-        return (_token_text(items),)
-    return tuple(item if isinstance(item, str) else _token_text(item) for item in items)
-
-
-def _token_text(tokens: object) -> str:
-    if not isinstance(tokens, list):
-        raise Unreadable("every item of prompt (or input) must be a string or a list of integers")
-    return " ".join(map(str, cast(list[object], tokens)))
-
-
-def _tokens(text: str) -> int:
+def tokens(texts: Sequence[str]) -> int:
     """A plausible count: four characters to the token."""
-    return (len(text) + 3) // 4
+    return sum([(len(text) + 3) // 4 for text in texts])
 
 
-# The shapes
-
-
-def _completion(
-    request_type: str, model: str, said: Sequence[str], spent: int, tag: str, now_at: int
-) -> dict[str, object]:
-    is_chat = request_type == CHAT
-    given = sum(map(_tokens, said))
-    choices: list[dict[str, object]] = []
-    for index, text in enumerate(said):
-        message = {"role": "assistant", "content": text, "refusal": None}
-        spoken: dict[str, object] = {"message": message} if is_chat else {"text": text}
-        choices.append({"index": index, **spoken, "logprobs": None, "finish_reason": "stop"})
+def completion(saying: Saying) -> Json:
+    """Of a chat, or of a text."""
+    is_chat = saying.request_type == CHAT
+    reason = finish_reason(saying)
+    choices: list[Json] = []
+    for index, text in enumerate(saying.texts):
+        choice: Json = {"index": index}
+        if is_chat:
+            choice["message"] = message(saying, text)
+        else:
+            choice["text"] = text
+        choice["logprobs"] = None
+        choice["finish_reason"] = reason
+        choices.append(choice)
     return {
-        "id": ("chatcmpl-" if is_chat else "cmpl-") + tag,
+        "id": completion_id(saying),
         "object": "chat.completion" if is_chat else "text_completion",
-        "created": now_at // 1_000_000,
-        "model": model,
+        "created": saying.created,
+        "model": saying.model,
         "choices": choices,
-        "usage": {
-            "prompt_tokens": spent,
-            "completion_tokens": given,
-            "total_tokens": spent + given,
-        },
+        "usage": completion_usage(saying),
     }
 
 
-def _response(model: str, said: str, spent: int, tag: str, now_at: int) -> dict[str, object]:
-    given = _tokens(said)
-    text: dict[str, object] = {
-        "type": "output_text",
-        "text": said,
-        "annotations": [],
-        "logprobs": [],
+def completion_id(saying: Saying) -> str:
+    """Of a chat or text completion, and of each of its chunks."""
+    return ("chatcmpl-" if saying.request_type == CHAT else "cmpl-") + saying.tag
+
+
+def completion_usage(saying: Saying) -> Json:
+    """Tokens of a chat or text completion."""
+    spent, given = saying.spent, saying.given
+    return {"prompt_tokens": spent, "completion_tokens": given, "total_tokens": spent + given}
+
+
+def finish_reason(saying: Saying) -> str:
+    """Why a choice ends."""
+    return "tool_calls" if saying.tool else "stop"
+
+
+def message(saying: Saying, text: str) -> Json:
+    """Of the assistant, in a chat."""
+    if saying.tool is None:
+        return {"role": "assistant", "content": text, "refusal": None}
+    called = tool_call(saying, saying.tool.arguments)
+    return {"role": "assistant", "content": None, "refusal": None, "tool_calls": [called]}
+
+
+def tool_call(saying: Saying, arguments: str) -> Json:
+    """The call of a function in a chat, with its arguments or with none of them yet."""
+    name = saying.tool.name if saying.tool else ""
+    function = {"name": name, "arguments": arguments}
+    return {"id": "call_" + saying.tag, "type": "function", "function": function}
+
+
+def response(saying: Saying) -> Json:
+    """Of OpenAI's responses, completed."""
+    spent, given = saying.spent, saying.given
+    usage: Json = {
+        "input_tokens": spent,
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens": given,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": spent + given,
     }
-    message = {
-        "type": "message",
-        "id": "msg_" + tag,
-        "status": "completed",
-        "role": "assistant",
-        "content": [text],
-    }
+    return _response(saying, "completed", [output_item(saying)], usage)
+
+
+def response_begun(saying: Saying) -> Json:
+    """The same, before anything was said."""
+    return _response(saying, "in_progress", [], None)
+
+
+def _response(saying: Saying, status: str, output: list[Json], usage: Json | None) -> Json:
     return {
-        "id": "resp_" + tag,
+        "id": "resp_" + saying.tag,
         "object": "response",
-        "created_at": now_at // 1_000_000,
-        "status": "completed",
+        "created_at": saying.created,
+        "status": status,
         "error": None,
         "incomplete_details": None,
         "instructions": None,
         "metadata": {},
-        "model": model,
-        "output": [message],
+        "model": saying.model,
+        "output": output,
         "parallel_tool_calls": True,
         "temperature": 1.0,
         "tool_choice": "auto",
         "tools": [],
         "top_p": 1.0,
-        "usage": {
-            "input_tokens": spent,
-            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-            "output_tokens": given,
-            "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": spent + given,
-        },
+        "usage": usage,
     }
 
 
-def _embedding(model: str, asked: Asked, dim: int, spent: int) -> dict[str, object]:
+def output_item(saying: Saying) -> Json:
+    """What a response says: a message, or the call of a function."""
+    if saying.tool is not None:
+        return function_call(saying, "completed", saying.tool.arguments)
+    return output_message(saying, "completed", [output_text(saying.texts[0])])
+
+
+def function_call(saying: Saying, status: str, arguments: str) -> Json:
+    """The call of a function in a response."""
+    return {
+        "type": "function_call",
+        "id": "fc_" + saying.tag,
+        "call_id": "call_" + saying.tag,
+        "name": saying.tool.name if saying.tool else "",
+        "arguments": arguments,
+        "status": status,
+    }
+
+
+def output_message(saying: Saying, status: str, content: list[Json]) -> Json:
+    """Of the assistant, in a response."""
+    return {
+        "type": "message",
+        "id": "msg_" + saying.tag,
+        "status": status,
+        "role": "assistant",
+        "content": content,
+    }
+
+
+def output_text(text: str) -> Json:
+    """The content of a message in a response."""
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def embedding(saying: Saying) -> Json:
+    """A vector for each text that came. Raises Unreadable if that would be too many numbers."""
+    asked = saying.asked
+    dim = whole_number(asked.fields, "dimensions", saying.dim, 1, _MAX_VALUES)
+    if dim * len(asked.texts) > _MAX_VALUES:
+        raise Unreadable(f"inputs times dimensions must not exceed {_MAX_VALUES}")
+
     def shown(text: str) -> object:
         values = vector(text, dim)
-        if asked.as_base64:
+        if asked.fields.get("encoding_format") == "base64":
             return base64.b64encode(struct.pack(f"<{dim}f", *values)).decode()
         return values
 
@@ -219,8 +231,8 @@ def _embedding(model: str, asked: Asked, dim: int, spent: int) -> dict[str, obje
             {"object": "embedding", "index": index, "embedding": shown(text)}
             for index, text in enumerate(asked.texts)
         ],
-        "model": model,
-        "usage": {"prompt_tokens": spent, "total_tokens": spent},
+        "model": saying.model,
+        "usage": {"prompt_tokens": saying.spent, "total_tokens": saying.spent},
     }
 
 
@@ -231,3 +243,53 @@ def vector(text: str, dim: int) -> list[float]:
     length = math.sqrt(sum(value * value for value in values))
     packed = struct.pack(f"<{dim}f", *(value / length for value in values))
     return list(struct.unpack(f"<{dim}f", packed))
+
+
+def rerank(saying: Saying) -> Json:
+    """Cohere's: the documents by relevance, descending; of equal ones the first first."""
+    asked = saying.asked
+    documents = asked.documents
+    returned = saying.verbatim or asked.fields.get("return_documents") is True
+    scores = [relevance(asked.texts[0], document) for document in documents]
+    best = sorted(range(len(documents)), key=lambda index: -scores[index])
+    top = whole_number(asked.fields, "top_n", len(documents), 1, 1_000_000)
+    results: list[Json] = []
+    for index in best[:top]:
+        result: Json = {"index": index, "relevance_score": scores[index]}
+        results.append(result | ({"document": {"text": documents[index]}} if returned else {}))
+    return {
+        "id": "rerank-" + saying.tag,
+        "results": results,
+        "meta": {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}},
+    }
+
+
+def relevance(query: str, document: str) -> float:
+    """The share of the query's words that the document has."""
+    asked = set(_words(query.casefold()))
+    found = asked.intersection(_words(document.casefold()))
+    return round(len(found) / len(asked), 6) if asked else 0.0
+
+
+def ocr(saying: Saying) -> Json:
+    """Mistral's: a page for each one asked for, or one."""
+    asked = saying.asked.fields.get("pages")
+    if asked is None:
+        asked = [0]
+    if not is_list(asked) or len(asked) > _MAX_PAGES:
+        raise Unreadable(f"pages must be a list of up to {_MAX_PAGES} integers")
+    pages: list[Json] = [
+        {
+            "index": index,
+            "markdown": saying.text,
+            "images": [],
+            "dimensions": {"dpi": 200, "height": 2200, "width": 1700},
+        }
+        for index in asked
+    ]
+    return {
+        "pages": pages,
+        "model": saying.model,
+        "document_annotation": None,
+        "usage_info": {"pages_processed": len(pages), "doc_size_bytes": None},
+    }

@@ -5,17 +5,20 @@ numbers, key order and escapes, and what the upstream wrote reaches the client (
 """
 
 import re
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
 
 from hermod import __version__
 from hermod.domain.failure import Failure
-from hermod.domain.outcome import Answer, Fault, Outcome, Retryable
+from hermod.domain.outcome import Answer, Fault, Native, Outcome, Retryable
 from hermod.kinds import json_guard
-from hermod.kinds.kind import Kind
-from hermod.kinds.shapes import ABSENT, is_empty_array
+from hermod.kinds.kind import AnyKind, Holds, JsonKind, Kind, Reply
+from hermod.kinds.shapes import ABSENT, begins, is_empty_array, is_empty_text
+from hermod.providers import multipart_body
+from hermod.providers.adapter import Answered, Outgoing, Prepared
 from hermod.providers.upstream_errors import (
     is_html,
     refusal,
@@ -27,8 +30,9 @@ from hermod.providers.upstream_errors import (
 
 _DEPTH_MAX: Final = 256
 """Levels of a reply; more than any answer has, and few enough for every decoder."""
-_UNREADABLE: Final = "failed to unmarshal response from provider API"
+UNREADABLE: Final = "failed to unmarshal response from provider API"
 _EMPTY: Final = "empty response received from provider"
+_JSON: Final = "application/json"
 _INVALID: Final = "upstream_invalid"
 """`error.type` of a reply that claims success and is no answer (reliability.md F11)."""
 
@@ -36,6 +40,25 @@ _members_of: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _begins_with_object: Final = re.compile(rb"\[[ \t\r\n]*\{").match
 _says_something: Final = re.compile(rb'\{[ \t\r\n]*"|"[^"]').match
 """An object with a member, or a text with a character."""
+
+
+def build(kind: AnyKind, outgoing: Outgoing) -> Prepared:
+    """See `hermod.providers.adapter.Adapter.build`."""
+    if isinstance(kind, JsonKind):
+        body = build_body(
+            kind, outgoing.body, outgoing.model, forward_unknown=outgoing.forward_unknown
+        )
+        return Prepared(_JSON, body)
+    assert outgoing.content_type is not None
+    body, content_type = multipart_body.rebuild(
+        outgoing.body,
+        outgoing.content_type,
+        replace={"model": outgoing.model},
+        drop=kind.never_sent | {f"{name}[]" for name in kind.never_sent},
+        known=None if outgoing.forward_unknown else kind.known_fields,
+        boundary=outgoing.boundary,
+    )
+    return Prepared(content_type, body)
 
 
 def build_body(kind: Kind, body: bytes, model: str, *, forward_unknown: bool) -> bytes:
@@ -54,12 +77,14 @@ def build_body(kind: Kind, body: bytes, model: str, *, forward_unknown: bool) ->
     )
 
 
-def build_headers(key: str | None, extra: Mapping[str, str], request_tag: str) -> dict[str, str]:
+def build_headers(
+    key: str | None, extra: Mapping[str, str], request_tag: str, content_type: str = _JSON
+) -> dict[str, str]:
     """The headers of a request. Of those in `extra` none replaces the gateway's own but the agent.
 
     `request_tag` names the attempt, so that both ends can find it in their logs.
     """
-    own = {"Content-Type": "application/json", "X-Client-Request-Id": request_tag}
+    own = {"Content-Type": content_type, "X-Client-Request-Id": request_tag}
     if key:
         own["Authorization"] = f"Bearer {key}"
     taken = {name.lower() for name in own}
@@ -80,28 +105,35 @@ def parse_reply(
     model: str,
     latency_ms: int,
     now_at: int,
+    read: Callable[[str | None, bytes], Answered | Failure] | None = None,
+    raw_request: bytes | None = None,
+    show_raw_response: bool = False,
 ) -> Outcome:
     """What the upstream's reply comes to: an accepted result, or a fault (wire-contract 4.6).
 
-    `now_at` (microseconds) is for a `retry_after` that is a date. Never raises.
+    `now_at` (microseconds) is for a `retry_after` that is a date; `read` is the dialect's, where it
+    is not this one. With `raw_request` and `show_raw_response` the caller sees what the upstream
+    saw and said (`extra_fields.raw_request`, `.raw_response`). Never raises.
     """
     if 200 <= status < 300:
-        read = _read_answer(kind, content_type, body)
+        found = read(content_type, body) if read else read_answer(kind.reply, content_type, body)
     elif 400 <= status < 600:
-        read = refusal(status, content_type, body)
+        found = refusal(status, content_type, body)
     elif 300 <= status < 400:
         # Never followed: it would carry the key to another host (reliability.md F13).
-        read = _invalid("unexpected redirect")
+        found = invalid("unexpected redirect")
     else:
-        read = _invalid(f"unexpected status {status}")
-    if isinstance(read, Failure):
-        again = retryable(read)
+        found = invalid(f"unexpected status {status}")
+    raw_response = body if show_raw_response else None
+    if isinstance(found, Failure):
+        again = retryable(found)
+        failure = found.of(provider=provider, model=model, request_type=kind.request_type)
         return Fault(
-            read.of(provider=provider, model=model, request_type=kind.request_type),
+            failure.showing(raw_request, raw_response),
             again,
             None if again is Retryable.NO else retry_after_s(retry_after, now_at),
         )
-    extra_fields = {
+    extra_fields: dict[str, object] = {
         "request_type": kind.request_type,
         "provider": provider,
         "model_requested": model,
@@ -111,28 +143,70 @@ def parse_reply(
         "latency": latency_ms,
         "chunk_index": 0,
     }
-    end = read.rindex(b"}")
+    for name, raw in (("raw_request", raw_request), ("raw_response", raw_response)):
+        if raw is not None:
+            extra_fields[name] = _as_json(raw)
+    end = found.body.rindex(b"}")
     return Answer(
-        b'%b,"extra_fields":%b}' % (memoryview(read)[:end], msgspec.json.encode(extra_fields))
+        b'%b,"extra_fields":%b}'
+        % (memoryview(found.body)[:end], msgspec.json.encode(extra_fields)),
+        found.native,
     )
 
 
-def _read_answer(kind: Kind, content_type: str | None, body: bytes) -> bytes | Failure:
+def read(
+    kind: AnyKind, outgoing: Outgoing, content_type: str | None, body: bytes
+) -> Answered | Failure:
+    """See `hermod.providers.adapter.Adapter.read`."""
+    return read_answer(kind.reply, content_type, body)
+
+
+def read_answer(expected: Reply, content_type: str | None, body: bytes) -> Answered | Failure:
     """The reply's JSON without `extra_fields`, or why it is no answer."""
-    if not body.strip():
-        return _invalid(_EMPTY)
+    if not body.strip() and not (expected.text_as and expected.may_be_empty):
+        return invalid(_EMPTY)
+    label = (content_type or "").partition(";")[0].strip().lower()
+    if expected.binary_as and _is_binary(label, body) and not is_html(content_type, body):
+        encoded = b64encode(body)
+        whole = b'{"%b":"%b"}' % (expected.binary_as.encode(), encoded)
+        return Answered(whole, Native(label or "application/octet-stream", body))
     members = _decoded(body)
     if isinstance(members, str):
         # The label counts only where the body is no JSON: many servers get it wrong.
         if is_html(content_type, body):
-            return _invalid("HTML response received from provider", shown(body))
-        return _invalid(_UNREADABLE, members)
-    wrong = _error_in(members, body) or _lack_in(members, kind)
+            return invalid("HTML response received from provider", shown(body))
+        if expected.text_as and label != _JSON:
+            return _plain_text(expected.text_as, content_type, body)
+        return invalid(UNREADABLE, members)
+    wrong = _error_in(members, body) or _lack_in(members, expected)
     if wrong is not None:
         return wrong
     if members.pop("extra_fields", None) is not None:
-        return msgspec.json.encode(members)
-    return body
+        return Answered(msgspec.json.encode(members))
+    return Answered(body)
+
+
+def _is_binary(label: str, body: bytes) -> bool:
+    """Whether a reply is bytes, where bytes are an answer. Some servers do not label errors."""
+    if label.startswith(("audio/", "application/octet-stream")):
+        return True
+    return label != _JSON and not body[:64].lstrip().startswith(b"{")
+
+
+def _plain_text(member: str, content_type: str | None, body: bytes) -> Answered | Failure:
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return invalid(UNREADABLE, "invalid UTF-8")
+    native = Native(content_type or "text/plain; charset=utf-8", body)
+    return Answered(msgspec.json.encode({member: text}), native)
+
+
+def _as_json(raw: bytes) -> msgspec.Raw | str:
+    """The JSON text itself, or the text as a string."""
+    if isinstance(_decoded(raw), str):
+        return shown(raw)
+    return msgspec.Raw(raw)
 
 
 def _decoded(body: bytes) -> dict[str, msgspec.Raw] | str:
@@ -146,15 +220,19 @@ def _decoded(body: bytes) -> dict[str, msgspec.Raw] | str:
         return str(error)
 
 
-def _lack_in(members: Mapping[str, msgspec.Raw], kind: Kind) -> Failure | None:
-    """What the reply lacks of an answer of that kind."""
-    essential = members.get(kind.essential, ABSENT)
-    if is_empty_array(essential):
-        if kind.essential_may_be_empty:
+def _lack_in(members: Mapping[str, msgspec.Raw], expected: Reply) -> Failure | None:
+    """What the reply lacks of an answer of its kind."""
+    essential = members.get(expected.essential, ABSENT)
+    if expected.holds is Holds.TEXT:
+        fits = begins(essential) == '"' and (expected.may_be_empty or not is_empty_text(essential))
+    elif is_empty_array(essential):
+        if expected.may_be_empty:
             return None
-        return _invalid(_EMPTY, f"`{kind.essential}` is empty")
-    if not _begins_with_object(essential):
-        return _invalid(_UNREADABLE, f"`{kind.essential}` is not an array of objects")
+        return invalid(_EMPTY, f"`{expected.essential}` is empty")
+    else:
+        fits = _begins_with_object(essential)
+    if not fits:
+        return invalid(UNREADABLE, f"`{expected.essential}` is not {expected.holds.value}")
     return None
 
 
@@ -173,11 +251,11 @@ def _error_in(members: Mapping[str, msgspec.Raw], body: bytes) -> Failure | None
     if told is None and error is not None:
         told = told_by(b'{"error":%b}' % error)
     if told is None:
-        return _invalid(_UNREADABLE, shown(body))
+        return invalid(UNREADABLE, shown(body))
     if told.code is not None and re.fullmatch(r"[45][0-9][0-9]", told.code):
         return told.failure(int(told.code))
     return Failure(
-        told.message or _UNREADABLE,
+        told.message or UNREADABLE,
         error_type=_INVALID,
         code=told.code or told.type,
         param=told.param,
@@ -185,5 +263,5 @@ def _error_in(members: Mapping[str, msgspec.Raw], body: bytes) -> Failure | None
     )
 
 
-def _invalid(message: str, cause: str | None = None) -> Failure:
+def invalid(message: str, cause: str | None = None) -> Failure:
     return Failure(message, error_type=_INVALID, cause=cause)

@@ -7,7 +7,8 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Final, cast
 
-from hermod.domain.provider import REQUEST_TYPES, KeySettings, ProviderSettings, Row
+from hermod.domain.provider import KeySettings, ProviderSettings, Row
+from hermod.kinds.registry import KIND_BY_TYPE
 
 MOCK: Final = "mock"
 """The provider inside this process; it is no row."""
@@ -73,7 +74,7 @@ def _row(name: str, table: object) -> Row:
         "key_env: a provider that needs a key needs a name": row.keyless or row.key_env,
         "keyless: expected true or false": isinstance(members.get("keyless", False), bool),
         "paths: expected /paths by request type": row.paths
-        and row.paths.keys() <= REQUEST_TYPES
+        and row.paths.keys() <= KIND_BY_TYPE.keys()
         and all(_PATH.fullmatch(str(path)) for path in row.paths.values()),
     }
     for rule, kept in checks.items():
@@ -85,6 +86,12 @@ def _row(name: str, table: object) -> Row:
 def _words(value: object) -> tuple[str, ...]:
     items = cast("list[object]", value) if isinstance(value, list) else [value]
     return tuple(str(item) for item in items)
+
+
+def models_url(provider: ProviderSettings, key: KeySettings | None = None) -> str:
+    """Where a provider of this shape lists its models."""
+    base_url = (key.base_url if key else None) or provider.base_url
+    return base_url.rstrip("/").removesuffix("/v1") + "/v1/models"
 
 
 def endpoint(
