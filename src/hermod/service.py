@@ -5,13 +5,15 @@ import logging
 import random
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Final
 
 import uvloop
 
 from hermod import __version__
 from hermod.calls.call import Caller, CallSettings
+from hermod.calls.models import ModelLists
 from hermod.clock import SystemClock
 from hermod.config import Settings
 from hermod.domain.clock import Clock
@@ -21,18 +23,39 @@ from hermod.governance.access import Access
 from hermod.http import browsers
 from hermod.http.app import App, Route
 from hermod.http.async_jobs import AsyncJobs
+from hermod.http.background import BackgroundResponses
 from hermod.http.body import ByteBudget
+from hermod.http.docs_page import DocsPage
+from hermod.http.door_shapes import Anthropic
+from hermod.http.door_table import (
+    Elsewhere,
+    GenAiDoors,
+    anthropic_roots,
+    door_routes,
+    genai_lists,
+    genai_roots,
+    model_roots,
+    response_roots,
+)
+from hermod.http.front_doors import Door, FrontDoors
 from hermod.http.guard import Limits
 from hermod.http.health import Health
 from hermod.http.lifecycle import Lifecycle
 from hermod.http.listen import listen
+from hermod.http.live_calls import LiveCalls
+from hermod.http.models import Models
 from hermod.http.openapi import OpenApi
+from hermod.http.reception import Reception
+from hermod.http.request_headers import HeaderRules
 from hermod.http.server import HttpServer
+from hermod.jobs.call_now import CallNow
+from hermod.jobs.cancel import CancelJob
 from hermod.jobs.counts import CountJobs
+from hermod.jobs.intake import Intake, JobSettings
 from hermod.jobs.read import ReadJob
-from hermod.jobs.slots import NoSlots, Slots
-from hermod.jobs.submit import SubmitJob, SubmitSettings
+from hermod.jobs.submit import SubmitJob
 from hermod.kinds.registry import KINDS
+from hermod.kinds.responses import RESPONSES
 from hermod.net.client import HttpClient
 from hermod.net.messages import Limits as NetLimits
 from hermod.process import calm_the_collector, max_connections
@@ -40,7 +63,6 @@ from hermod.providers.registry import KNOWN_PROVIDERS
 from hermod.store.api import Store
 from hermod.store.choose import preload, store_at
 from hermod.supervisor import Link, Order
-from hermod.worker.caretaker import Caretaker
 from hermod.worker.identity import Identity
 from hermod.worker.run import Runner
 from hermod.worker.settings import WorkerSettings
@@ -61,7 +83,10 @@ _LONGEST_PAUSE_S = 2.0
 
 
 class Working:
-    """What a process has that runs jobs: a name, a way out, and the worker."""
+    """What makes calls: a name, a way out, and the worker.
+
+    A gateway that leaves the queue to others has it too, for callers who wait.
+    """
 
     def __init__(self, settings: Settings, store: Store) -> None:
         """Raises OSError when it cannot have a name of its own."""
@@ -76,6 +101,7 @@ class Working:
             user_agent=f"hermod/{__version__}",
         )
         caller = Caller(settings.providers, self._client, clock, _call_settings(settings))
+        self.models = ModelLists(settings.providers, self._client, clock, with_mock=ours.mock)
         self.worker = Worker(
             store,
             Runner(store, caller, clock, ours.lease_s, ours.body_budget_mb * _MIB // 4),
@@ -88,6 +114,7 @@ class Working:
                 job_deadline_s=ours.job_deadline_s,
                 slots=ours.worker_slots,
                 lane_slots={name: each.concurrency for name, each in settings.providers.items()},
+                claims=settings.role != "api",
             ),
         )
 
@@ -114,11 +141,14 @@ class Service:
             synchronous=settings.hermod.synchronous,
             watch_s=_watch_s(settings),
         )
-        self._working = None if settings.role == "api" else Working(settings, self.store)
-        self._caretaker = Caretaker(self.store, self.store.clock, settings.hermod.upkeep_s)
+        self._working = Working(settings, self.store)
+        self._uploads = settings.app_dir / "uploads"
+        """Where large bodies lie, without a name, until they are stored."""
+        self.routes: Final = tuple(self._routes())
+        """What is served here."""
         self._server = HttpServer(
             App(
-                self._routes(),
+                self.routes,
                 browsers.Browsers(settings.client.allowed_origins, loopback=settings.loopback),
                 base_path=settings.base_path,
             ),
@@ -137,25 +167,23 @@ class Service:
         return self._server.port
 
     @property
-    def worker_id(self) -> str | None:
-        """The id under which this process leases jobs; None if it runs none."""
-        return self._working.identity.worker_id if self._working else None
+    def worker_id(self) -> str:
+        """The id under which this process leases jobs."""
+        return self._working.identity.worker_id
 
     async def start(self) -> None:
         """Listen, wait for the store, take up work.
 
         Raises OSError, StoreUnavailable or StoreMisconfigured, with the remedy.
         """
+        self._uploads.mkdir(parents=True, exist_ok=True)
         opening = asyncio.ensure_future(self._open_store())
         try:
             if self._shares_port:
                 await asyncio.wait({opening}, timeout=_SIBLINGS_S)
             await self._server.start()
             await opening
-            if self._working:
-                await self._working.worker.open()
-            else:
-                self._caretaker.open()
+            await self._working.worker.open()
         except BaseException:
             opening.cancel()
             await asyncio.gather(opening, return_exceptions=True)
@@ -163,7 +191,7 @@ class Service:
             await self._close()
             raise
         self._lifecycle.ready = True
-        log.info("role %s, worker %s", self._settings.role, self.worker_id or "none")
+        log.info("role %s, worker %s", self._settings.role, self.worker_id)
 
     async def _open_store(self) -> None:
         """Open it, again and again while a server is not there yet. A file is there or is not."""
@@ -199,33 +227,27 @@ class Service:
         self._lifecycle.draining = True
         drain_s = self._settings.hermod.drain_s
         leave_s = min(_LEAVE_S, drain_s * 0.8)
-        worker = self._working.worker if self._working else None
-        if worker:
-            grace_s = 0.0 if self._hurried else drain_s - leave_s
-            await worker.drain(grace_s, leave_s * 0.4)
+        worker = self._working.worker
+        grace_s = 0.0 if self._hurried else drain_s - leave_s
+        await worker.drain(grace_s, leave_s * 0.4)
         await self._server.stop(0.0 if self._hurried else min(_HTTP_GRACE_S, leave_s * 0.2))
-        if worker:
-            await worker.settle(leave_s * 0.1)
+        await worker.settle(leave_s * 0.1)
         await self._close(leave_s * 0.3)
 
     async def _close(self, patience_s: float = _LEAVE_S * 0.3) -> None:
-        await self._caretaker.close()
-        if self._working:
-            await self._working.close()
+        await self._working.close()
         try:
             async with asyncio.timeout(patience_s):
                 await self.store.close()
         except TimeoutError:
             # Everybody has had an answer, or has gone. A lease that may still be held runs out.
             log.warning("the database does not answer: leaving without a goodbye")
-        if self._working:
-            self._working.identity.release()
+        self._working.identity.release()
 
     def hurry(self) -> None:
         """Cut a drain short, also one that is still to come."""
         self._hurried = True
-        if self._working:
-            self._working.worker.hurry()
+        self._working.worker.hurry()
 
     def abandon(self) -> None:
         """Leave the port at once, and hurry: somebody may be about to take our place."""
@@ -243,34 +265,64 @@ class Service:
         ]
         if self._settings.role == "worker":
             return routes
-        document = OpenApi(KINDS, self._settings.base_path).document
-        routes.append(Route("GET", "/openapi.json", document))
-        jobs = self._jobs()
-        for kind in KINDS:
-            path = f"/v1/async/{kind.path}"
-            routes.append(Route("POST", path, partial(jobs.submit, kind)))
-            routes.append(Route("GET", path + "/{job_id}", partial(jobs.poll, kind)))
-        return routes
+        known_providers = KNOWN_PROVIDERS | self._settings.custom_names
+        docs = DocsPage()
+        return [
+            *routes,
+            Route(
+                "GET",
+                "/openapi.json",
+                OpenApi(KINDS, known_providers, self._settings.base_path).document,
+            ),
+            Route("GET", "/docs", docs.page),
+            Route("GET", "/docs/{file}", docs.file),
+            *self._job_routes(known_providers),
+        ]
 
-    def _jobs(self) -> AsyncJobs:
-        settings = self._settings
-        slots: Slots = self._working.worker if self._working else NoSlots()
-        submit = SubmitJob(
-            self.store,
-            self.store.clock,
-            slots,
-            KNOWN_PROVIDERS | settings.custom_names,
-            SubmitSettings(settings.client.async_job_result_ttl, settings.hermod.queue_wait_s),
+    def _job_routes(self, known_providers: frozenset[str]) -> Iterator[Route]:
+        """Everything that makes calls or jobs, or reads them."""
+        settings, store, slots = self._settings, self.store, self._working.worker
+        intake = Intake(
+            store.clock,
+            known_providers,
+            JobSettings(settings.client.async_job_result_ttl, settings.hermod.queue_wait_s),
         )
-        return AsyncJobs(
-            submit,
-            ReadJob(self.store),
+        reception = Reception(
             Access(settings.admin_token.reveal(), enforced=not settings.loopback),
             self._lifecycle,
+            _header_rules(settings),
             settings.client.max_request_body_size_mb * _MIB,
             ByteBudget(settings.hermod.body_budget_mb * _MIB),
-            settings.base_path,
+            self._uploads,
         )
+        submit, read = SubmitJob(store, intake, slots), ReadJob(store)
+        jobs = AsyncJobs(reception, submit, read, settings.base_path)
+        calls = LiveCalls(CallNow(store, intake, slots))
+        doors = FrontDoors(reception, calls, submit, read)
+        for kind in KINDS:
+            path = f"/v1/async/{kind.path}"
+            yield Route("POST", path, partial(jobs.submit, kind))
+            yield Route("GET", path + "/{job_id}", partial(jobs.poll, kind))
+            door = Door(kind=kind, background=kind is RESPONSES)
+            yield Route("POST", f"/v1/{kind.path}", partial(doors.call, door))
+        for path, door in door_routes(known_providers):
+            yield Route("POST", path, partial(doors.call, door))
+        for root in anthropic_roots():
+            yield Route("POST", root + "/{rest…}", Elsewhere(doors, Anthropic("")).refuse)
+        genai = GenAiDoors(doors, known_providers)
+        models = Models(reception, self._working.models)
+        for root in genai_roots():
+            yield Route("POST", root + "/{model…}", genai.call)
+        for root in genai_lists():
+            yield Route("GET", root, models.genai)
+            yield Route("GET", root + "/{model…}", models.genai_one)
+        for root in model_roots():
+            yield Route("GET", root, models.all)
+            yield Route("GET", root + "/{model…}", models.one)
+        background = BackgroundResponses(reception, read, CancelJob(store, slots))
+        for root in response_roots():
+            yield Route("GET", root + "/{response_id}", background.retrieve)
+            yield Route("POST", root + "/{response_id}/cancel", background.cancel)
 
 
 def _watch_s(settings: Settings) -> float | None:
@@ -283,6 +335,16 @@ def _watch_s(settings: Settings) -> float | None:
         return None
     alone = settings.role == "all" and settings.processes == 1
     return _WATCH_ALONE_S if alone else _WATCH_S
+
+
+def _header_rules(settings: Settings) -> HeaderRules:
+    client = settings.client
+    return HeaderRules(
+        client.header_filter,
+        logged=client.logging_headers,
+        required=client.required_headers,
+        prometheus_labels=client.prometheus_labels,
+    )
 
 
 def _call_settings(settings: Settings) -> CallSettings:

@@ -353,11 +353,11 @@ def test_routes_health_and_openapi_agree(tmp_path: Path) -> None:
         wanted = probes | {"/metrics", "/openapi.json"}
         for route in ROUTES:
             wanted |= {f"/v1/async/{route.path}", f"/v1/async/{route.path}/{{job_id}}"}
-        assert set(document["paths"]) == wanted
-        for path, ways in document["paths"].items():
-            for method in ways:
+        assert wanted <= set(document["paths"])
+        for path in wanted:
+            for method, operation in document["paths"][path].items():
                 response = http.request(method, path.format(job_id=uuid.uuid4()))
-                assert str(response.status_code) in ways[method]["responses"], path
+                assert str(response.status_code) in operation["responses"], path
         origin = gateway.url.removesuffix("/gw")
         for path in probes:
             assert httpx.get(f"{origin}{path}").json()["status"] == "ok"

@@ -96,13 +96,17 @@ def test_without_any_worker_jobs_and_results_expire_all_the_same(place: Place) -
         end(front)
 
 
-def test_a_process_that_runs_no_jobs_is_no_worker(tmp_path: Path) -> None:
+def test_a_gateway_makes_the_calls_of_its_own_callers_and_leaves_jobs_alone(
+    tmp_path: Path,
+) -> None:
     with Gateway(tmp_path, "--role", "api") as gateway, client(gateway) as http:
-        submit(http, chat())
+        job_id = submit(http, chat())
         assert "role       api" in gateway.output
-        assert "role api, worker none" in gateway.output
-        assert "providers" not in gateway.output
-        assert not (tmp_path / "workers").exists()
+        called = http.post("/v1/chat/completions", json=chat())
+        assert called.status_code == 200
+        assert called.json()["choices"]
+        # Made at the same time and never claimed, or it would have been done first.
+        assert http.get(f"{PATH}/{job_id}").json()["status"] == "pending"
 
 
 def test_a_worker_answers_health_and_metrics_and_nothing_else(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from hermod.domain.errors import StoreUnavailable
 from hermod.domain.job import Claim, Lease, NewJob, State
-from hermod.jobs.submit import SubmitJob, SubmitSettings
+from hermod.jobs.intake import Asked, Intake, JobSettings
+from hermod.jobs.submit import SubmitJob
 from hermod.kinds.registry import KINDS
 from hermod.providers.registry import KNOWN_PROVIDERS
 from hermod.store.sqlite import SqliteStore
@@ -66,9 +67,9 @@ async def cancelled_submit(folder: Path, *, fails: bool = False) -> AsyncGenerat
         async with asyncio.timeout(20):
             while worker._lanes["mock"].backlog:  # its first look at the store
                 await asyncio.sleep(0.005)
-        settings = SubmitSettings(3600, NEVER_S)
-        submit = SubmitJob(store, CLOCK, worker, KNOWN_PROVIDERS, settings)
-        submitting = asyncio.ensure_future(submit(CHAT, BODY, ME))
+        intake = Intake(CLOCK, KNOWN_PROVIDERS, JobSettings(3600, NEVER_S))
+        submit = SubmitJob(store, intake, worker)
+        submitting = asyncio.ensure_future(submit(CHAT, Asked(BODY), ME))
         await store.committed.wait()
         submitting.cancel()
         with suppress(asyncio.CancelledError):

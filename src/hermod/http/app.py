@@ -8,7 +8,7 @@ from hermod.domain.errors import Refused, StoreError
 from hermod.http.asgi import Receive, Scope, Send
 from hermod.http.body import ClientGone
 from hermod.http.browsers import Browsers, preflight
-from hermod.http.message import Handler, Request, Response
+from hermod.http.message import Handler, Request, Response, Streamed
 from hermod.http.problems import (
     internal_problem,
     method_not_allowed,
@@ -21,12 +21,13 @@ log = logging.getLogger(__name__)
 
 
 class Route(NamedTuple):
-    """A path, whole or up to its last segment, and what answers there."""
+    """A path, whole or with one argument, and what answers there."""
 
     method: str
     path: str
     handler: Handler
-    """With a `/{…}` at the end of `path`, its argument is the last segment."""
+    """With `{name}` in place of a segment of `path`, its argument is that segment; with `{name…}`
+    at the end, whatever follows."""
     needs_base_path: bool = True
     """False for what is also answered without the prefix: probes do not know it."""
 
@@ -38,19 +39,35 @@ class App:
         self._browsers = browsers
         self._exact: dict[str, dict[str, Handler]] = {}
         self._under: dict[str, dict[str, Handler]] = {}
+        self._around: dict[tuple[str, str], dict[str, Handler]] = {}
+        self._below: dict[str, dict[str, Handler]] = {}
         for route in routes:
-            table, path = self._exact, route.path
-            if path.endswith("}"):
-                table, path = self._under, path.rpartition("/")[0]
-            table.setdefault(base_path + path, {})[route.method] = route.handler
+            self._add(route, base_path)
             if base_path and not route.needs_base_path:
-                table.setdefault(path, {})[route.method] = route.handler
+                self._add(route, "")
+
+    def _add(self, route: Route, prefix: str) -> None:
+        before, brace, after = route.path.partition("{")
+        name, _, after = after.partition("}")
+        before = prefix + before
+        if not brace:
+            methods = self._exact.setdefault(before, {})
+        elif name.endswith("…"):
+            methods = self._below.setdefault(before, {})
+        elif after:
+            methods = self._around.setdefault((before, after), {})
+        else:
+            methods = self._under.setdefault(before.rstrip("/"), {})
+        methods[route.method] = route.handler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
             response = await self._respond(scope, receive)
         except ClientGone:
+            return
+        if isinstance(response, Streamed):
+            await _send_pieces(response, scope, send)
             return
         await send(
             {
@@ -65,7 +82,7 @@ class App:
         body = b"" if scope["method"] == "HEAD" else response.body
         await send({"type": "http.response.body", "body": body})
 
-    async def _respond(self, scope: Scope, receive: Receive) -> Response:
+    async def _respond(self, scope: Scope, receive: Receive) -> Response | Streamed:
         try:
             readable = self._browsers.admit(scope["headers"])
         except Refused as error:
@@ -79,9 +96,21 @@ class App:
         if methods is not None:
             return methods, ""
         folder, _, argument = path.rpartition("/")
-        return self._under.get(folder, {}), argument
+        methods = self._under.get(folder)
+        if methods is not None:
+            return methods, argument
+        for (before, after), methods in self._around.items():
+            argument = path[len(before) : len(path) - len(after)]
+            if path == before + argument + after and "/" not in argument:
+                return methods, argument
+        for before, methods in self._below.items():
+            if path.startswith(before):
+                return methods, path[len(before) :]
+        return {}, ""
 
-    async def _answer(self, scope: Scope, receive: Receive, *, from_page: bool) -> Response:
+    async def _answer(
+        self, scope: Scope, receive: Receive, *, from_page: bool
+    ) -> Response | Streamed:
         path: str = scope["path"]
         method: str = scope["method"]
         methods, argument = self._find(path)
@@ -103,6 +132,17 @@ class App:
         except Exception:  # the boundary of a request
             log.exception("%s %s failed", method, scope["raw_path"])
             return internal_problem()
+
+
+async def _send_pieces(response: Streamed, scope: Scope, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": response.headers})
+    try:
+        if scope["method"] != "HEAD":
+            async for piece in response.pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        await response.pieces.aclose()
 
 
 def _allowed(methods: Mapping[str, Handler]) -> tuple[str, ...]:

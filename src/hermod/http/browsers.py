@@ -21,6 +21,10 @@ _OWNED_BY_NOBODY: Final = re.compile(
 )
 """Names without a dot, reserved ones (RFC 6761, ICANN's `.internal`), and addresses."""
 _PREFLIGHT_S: Final = b"600"
+_READABLE: Final = (
+    b"location, retry-after, www-authenticate, x-bf-async-id, x-hermod-job, x-should-retry"
+)
+"""What of our headers a page may read, beside those that every page may."""
 _REFUSED: Final = (
     "this {} is not allowed; add the origin, as in https://gateway.example.com, "
     "to client.allowed_origins"
@@ -61,7 +65,7 @@ class Browsers:
         if self._open or text in self._allowed or _host_name(text) in _OF_THIS_MACHINE:
             return (
                 (b"access-control-allow-origin", origin),
-                (b"access-control-expose-headers", b"location, retry-after, www-authenticate"),
+                (b"access-control-expose-headers", _READABLE),
                 (b"vary", b"origin"),
             )
         if self._guarded:

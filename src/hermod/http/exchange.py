@@ -25,6 +25,9 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _DISCONNECT: Final[Message] = {"type": "http.disconnect"}
 _OURS: Final = frozenset({b"connection", b"transfer-encoding"})
 """Response headers about the connection; the application can only ask for its end."""
+_BODILESS: Final = frozenset({204, 304})
+"""Their length is not said: a 204 must not, and a 304 would have to say that of the 200 (RFC 9110
+8.6)."""
 _JOIN_BELOW: Final = 65536
 """Bytes up to which copying a body behind its head is cheaper than a second system call."""
 
@@ -171,6 +174,8 @@ class Exchange:
         for name, value in start.get("headers", ()):
             if name == b"content-length":
                 length = int(value)
+                if status in _BODILESS:
+                    continue
             elif name in _OURS:
                 if name == b"connection" and b"close" in value.lower():
                     self.keep_alive = False
@@ -184,7 +189,7 @@ class Exchange:
     def _framing(self, status: int, length: int | None, whole: int | None) -> bytes:
         """The header lines that are ours, up to the empty one."""
         lines = self.connection.shared.common_headers
-        self.silent = self.scope["method"] == "HEAD" or status in {204, 304}
+        self.silent = self.scope["method"] == "HEAD" or status in _BODILESS
         if self.silent:
             self.owed = None
         elif length is not None:

@@ -1,6 +1,6 @@
 """A request and a response, as our handlers see them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import NamedTuple
 
 from hermod.http.asgi import Receive, Scope
@@ -34,4 +34,12 @@ class Response(NamedTuple):
     headers: tuple[Header, ...] = (JSON,)
 
 
-Handler = Callable[[Request], Awaitable[Response]]
+class Streamed(NamedTuple):
+    """An answer in pieces."""
+
+    headers: tuple[Header, ...]
+    pieces: AsyncGenerator[bytes, None]
+    """Ends early, by itself, when the client is gone. It is closed in any case."""
+
+
+Handler = Callable[[Request], Awaitable[Response | Streamed]]

@@ -18,11 +18,15 @@ def problem(error: Refused) -> Response:
     return Response(status, error.failure.to_json() + b"\n", tuple(headers))
 
 
+def store_failure(error: StoreError, doing: str) -> tuple[Failure, int]:
+    """What a store's failure means to a client, and when to try again, in seconds."""
+    status = 507 if isinstance(error, StoreFull) else 503
+    return Failure(f"failed to {doing}: {error}", status_code=status), STORE_RETRY_AFTER_S
+
+
 def store_problem(error: StoreError, doing: str) -> Response:
     """The response when the store failed: clients shall try again (wire-contract 11.1, 8)."""
-    status = 507 if isinstance(error, StoreFull) else 503
-    failure = Failure(f"failed to {doing}: {error}", status_code=status)
-    return problem(Refused(failure, STORE_RETRY_AFTER_S))
+    return problem(Refused(*store_failure(error, doing)))
 
 
 def internal_problem() -> Response:
@@ -33,6 +37,12 @@ def internal_problem() -> Response:
 def route_not_found() -> Response:
     """No such path. The answer names none (design.md 8, 8)."""
     return problem(Refused(Failure("route not found", status_code=404)))
+
+
+def model_not_found() -> Response:
+    """A model that no provider lists."""
+    failure = Failure("model not found", status_code=404, code="model_not_found")
+    return problem(Refused(failure))
 
 
 def method_not_allowed(allowed: tuple[str, ...]) -> Response:

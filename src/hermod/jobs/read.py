@@ -3,7 +3,7 @@
 from hermod.domain.errors import Refused
 from hermod.domain.failure import Failure
 from hermod.domain.job import JobView, Principal
-from hermod.kinds.kind import Kind
+from hermod.kinds.kind import AnyKind
 from hermod.store.api import Store
 
 
@@ -18,7 +18,7 @@ class ReadJob:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def __call__(self, kind: Kind, job_id: str, principal: Principal) -> JobView:
+    async def __call__(self, kind: AnyKind, job_id: str, principal: Principal) -> JobView:
         """The job. Raises Refused when there is none of this kind to see, StoreError."""
         view = await self._store.read_job(job_id, principal, kind.request_type)
         if view is None:

@@ -1,13 +1,14 @@
 """The seam between accepting a job and running it in the same process.
 
 A process with a free slot stores a new job already leased to itself, which saves the claim's
-transaction (design.md 3.1). What is behind the seam is wired in service.py; a process that runs
-no worker has `NoSlots`.
+transaction (design.md 3.1). A job whose caller waits on an open connection always runs where that
+connection is (design.md 8, 21). What is behind the seam is wired in service.py.
 """
 
 from typing import Protocol
 
 from hermod.domain.job import Claim, ClaimedJob
+from hermod.domain.live import Live
 
 
 class Slots(Protocol):
@@ -17,7 +18,14 @@ class Slots(Protocol):
         """Hold a slot of the lane, if one is free and no older job is waiting for it."""
         ...
 
-    def start(self, job: ClaimedJob) -> None:
+    async def wait_for_slot(self, lane: str, patience_s: float) -> Claim | None:
+        """Hold a slot of the lane for a caller who waits; None when there is none in time.
+
+        Cancelling it holds nothing.
+        """
+        ...
+
+    def start(self, job: ClaimedJob, live: Live | None = None) -> None:
         """Run a job that was stored under the reserved claim."""
         ...
 
@@ -25,15 +33,10 @@ class Slots(Protocol):
         """Let go of a reserved slot that was not used."""
         ...
 
+    def caller_gone(self, job_id: str) -> None:
+        """Stop a job, if it runs here, whose caller no longer waits."""
+        ...
 
-class NoSlots:
-    """A process that only accepts jobs."""
-
-    def reserve(self, lane: str) -> Claim | None:
-        return None
-
-    def start(self, job: ClaimedJob) -> None:
-        raise AssertionError("nothing was reserved")
-
-    def give_back(self, lane: str) -> None:
-        raise AssertionError("nothing was reserved")
+    def cancelled(self, job_id: str) -> None:
+        """Stop the call of a job, if it runs here, that was cancelled in the store."""
+        ...

@@ -1,7 +1,9 @@
-"""How many calls each lane has in flight. Pure bookkeeping, no I/O."""
+"""How many calls each lane has in flight, and who waits for a slot. Bookkeeping, no I/O."""
 
+import asyncio
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
@@ -14,10 +16,27 @@ class Lane:
     """Whether older jobs may be waiting in the store."""
     taken: int = 0
     """Slots that run a job or are held for one."""
+    callers: deque[asyncio.Future[None]] = field(default_factory=deque[asyncio.Future[None]])
+    """Who holds a connection open until there is a slot, in the order of arrival."""
+    backlogs_turn: bool = False
+    """Slots that become free go to callers and to the backlog in turns."""
 
     @property
     def free(self) -> int:
         return max(self.cap - self.taken, 0)
+
+    def hand_over(self) -> bool:
+        """Give a slot that has become free to a caller, if one waits and it is their turn."""
+        if self.backlog and self.backlogs_turn:
+            self.backlogs_turn = False
+            return False
+        while self.callers:
+            caller = self.callers.popleft()
+            if not caller.done():
+                caller.set_result(None)
+                self.backlogs_turn = True
+                return True
+        return False
 
 
 class Lanes:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from hermod.calls.call import Called, Caller, CallSpec
+from hermod.domain.cancellation import cancelled_failure
 from hermod.domain.clock import Clock
 from hermod.domain.deadlines import job_deadline_failure
 from hermod.domain.errors import StoreError
@@ -25,7 +26,8 @@ from hermod.domain.job import (
     Retry,
     State,
 )
-from hermod.domain.outcome import Answer, Fault
+from hermod.domain.live import Live
+from hermod.domain.outcome import Answer, Fault, Outcome
 from hermod.domain.retry import GiveUp, decide
 from hermod.domain.suspicion import unknown_outcome_failure
 from hermod.store.api import Store
@@ -38,6 +40,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _SECOND = 1_000_000
+_LEAVING = Failure("the gateway is shutting down", status_code=503)
+_UNRECORDED = Failure("the gateway could not finish this call", status_code=503)
 
 
 class Stop(Enum):
@@ -47,6 +51,10 @@ class Stop(Enum):
     STORE_AWAY = "store_away"
     """The lease will run out before it can be renewed."""
     DRAINED = "drained"
+    CALLER_GONE = "caller_gone"
+    """Nobody waits for the answer any more."""
+    CANCELLED = "cancelled"
+    """The job has ended in the store; only the call is still out."""
 
 
 class _Stopped(Exception):
@@ -71,6 +79,10 @@ class Phase(Enum):
 _INTERRUPTIBLE = frozenset({Phase.QUEUEING, Phase.CALLING, Phase.WAITING})
 
 
+_BETWEEN_STEPS = frozenset({Stop.DRAINED, Stop.CALLER_GONE})
+"""What takes effect at the next step when it comes during a write."""
+
+
 @dataclass(slots=True)
 class Run:
     """A job in a slot of this process."""
@@ -88,6 +100,9 @@ class Run:
     """How the attempt ended whose backoff is being waited out."""
     due_at: int = 0
     """When that backoff is over, on the wall clock."""
+    live: Live | None = None
+    """Who waits for the answer on an open connection. Such a job never runs a second time: it ends
+    here, however it ends."""
 
     def stop(self, why: Stop) -> bool:
         """Have the run end soon; False if it goes on, or was told so before.
@@ -95,7 +110,7 @@ class Run:
         A write to the store is never cut short, a call or a wait is.
         """
         writes = self.phase in {Phase.WRITING, Phase.FINISHING}
-        if self.stopped is not None or (writes and why is not Stop.DRAINED):
+        if self.stopped is not None or (writes and why not in _BETWEEN_STEPS):
             return False  # of the lease, a write hears from the store: it may just have given it up
         self.stopped = why
         if why is Stop.LEASE_LOST:
@@ -140,7 +155,9 @@ class Runner:
         except (asyncio.CancelledError, _Stopped):
             if run.stopped is None:
                 raise
-            if run.stopped is Stop.DRAINED:
+            if run.live is not None:
+                await self._break_off(run, run.live, run.stopped)
+            elif run.stopped is Stop.DRAINED:
                 await self._give_back(run)
         except StoreError as error:
             # The lease runs out, and then this or another worker takes the job again.
@@ -150,6 +167,10 @@ class Runner:
         except Exception:  # the boundary of a job: it ends as failed, the worker goes on
             log.exception("job %s: unexpected error", run.lease.job_id)
             await self._crash(run)
+        finally:
+            if run.live is not None:
+                # Whatever went wrong with the writing: nobody shall wait for ever.
+                run.live.end(Fault(_at(run.job, _UNRECORDED)))
 
     async def _execute(self, run: Run) -> None:
         body = run.job.body
@@ -175,7 +196,7 @@ class Runner:
             called = await self._call(run, body)
             outcome = called.outcome
             if isinstance(outcome, Answer):
-                await self._finish(run, _completed(outcome, called.key_name))
+                await self._finish(run, _completed(outcome, called.key_name), outcome)
                 return
             decision = decide(
                 outcome,
@@ -185,9 +206,12 @@ class Runner:
                 remaining_s=self._remaining_s(job),
                 chance=self._chance(),
             )
-            once = job.on_unknown is OnUnknown.FAIL
-            if isinstance(decision, GiveUp):
-                await self._finish(run, _failed(job, outcome, called.key_name))
+            live = run.live
+            once = job.on_unknown is OnUnknown.FAIL and live is None
+            if isinstance(decision, GiveUp) or (
+                live is not None and (live.begun or not decision.keeps_slot)
+            ):
+                await self._finish(run, _failed(job, outcome, called.key_name), outcome)
                 return
             if once and outcome.unknown:
                 await self._finish(run, _unknown(job, outcome.failure.message, called.key_name))
@@ -217,6 +241,7 @@ class Runner:
             job_id=run.lease.job_id,
             attempt=run.lease.attempt,
             remaining_s=remaining_s,
+            live=run.live,
         )
         if run.stopped is not None:
             raise _Stopped
@@ -275,11 +300,34 @@ class Runner:
             await asyncio.sleep(delay_s * (0.5 + self._chance() / 2))
             delay_s = min(delay_s * 2, 2.0)
 
-    async def _finish(self, run: Run, finish: Finish) -> None:
+    async def _finish(self, run: Run, finish: Finish, outcome: Outcome | None = None) -> None:
+        """End the job; `outcome` is for a caller who waits."""
         run.phase = Phase.FINISHING
         failpoint("worker.answer_before_finish")
-        if not await self._while_leased(run, self._store.finish_job, run.lease, finish):
-            log.warning("job %s: lease lost, its result is dropped", run.lease.job_id)
+        try:
+            if not await self._while_leased(run, self._store.finish_job, run.lease, finish):
+                log.warning("job %s: lease lost, its result is dropped", run.lease.job_id)
+        finally:
+            # An answer that was paid for reaches its caller, recorded or not.
+            if run.live is not None and outcome is not None:
+                run.live.end(outcome)
+
+    async def _break_off(self, run: Run, live: Live, why: Stop) -> None:
+        """End a job whose caller waits, or has gone: nobody else would run it."""
+        cancelled = why in {Stop.CALLER_GONE, Stop.CANCELLED}
+        failure = _at(run.job, cancelled_failure() if cancelled else _LEAVING)
+        fault = Fault(failure, unknown=run.phase is Phase.CALLING)
+        live.end(fault)
+        if why not in {Stop.DRAINED, Stop.CALLER_GONE}:
+            return
+        finish = _failed(run.job, fault, None)
+        try:
+            await self._store.finish_job(
+                run.lease, finish._replace(state=State.CANCELLED) if cancelled else finish
+            )
+        except StoreError as error:
+            log.debug("job %s: its end could not be written: %s", run.lease.job_id, error)
+            self.outage.failed("writing", error)
 
     async def _put_back(self, run: Run, ended: Retry, run_at: int) -> None:
         if not await self._while_leased(run, self._store.put_back, run.lease, ended, run_at):
@@ -308,7 +356,7 @@ class Runner:
         failure = Failure("internal error: the worker failed unexpectedly", status_code=500)
         fault = Fault(failure, unknown=run.phase is Phase.CALLING)
         try:
-            await self._finish(run, _failed(run.job, fault, None))
+            await self._finish(run, _failed(run.job, fault, None), fault)
         except Exception:  # nothing is left to try: the lease runs out and the job runs again
             log.exception("job %s: its end could not be written", run.lease.job_id)
 

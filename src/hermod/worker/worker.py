@@ -9,6 +9,7 @@ from functools import partial
 from hermod.domain.clock import Clock
 from hermod.domain.errors import StoreError
 from hermod.domain.job import Claim, ClaimedJob
+from hermod.domain.live import Live
 from hermod.domain.suspicion import ALONE_FROM, POISON_AT, SHARED_SUSPECT_SLOTS, SUSPECT_FROM
 from hermod.store.api import Store
 from hermod.worker.identity import Identity
@@ -71,9 +72,10 @@ class Worker:
         """Take over what dead predecessors left, then begin."""
         # A store that fails just now is no reason to leave: the first upkeep does the same.
         await self._guarded("taking over", self._upkeep.bury_the_dead)
-        self._store.on_work(self._work_came)
         loop = asyncio.get_running_loop()
-        self._claiming = loop.create_task(self._claim_work())
+        if self._settings.claims:
+            self._store.on_work(self._work_came)
+            self._claiming = loop.create_task(self._claim_work())
         self._loops = [loop.create_task(work()) for work in (self._renew_all, self._tidy_up)]
 
     async def drain(self, grace_s: float, leave_s: float = 5.0) -> None:
@@ -125,9 +127,37 @@ class Worker:
     def reserve(self, lane: str) -> Claim | None:
         """See `hermod.jobs.slots.Slots`."""
         place = self._lanes[lane]
-        if self._draining or place.backlog or place.taken >= place.cap:
+        busy = place.backlog or place.callers or place.taken >= place.cap
+        if busy or self._draining or not self._settings.claims:
             return None
         place.taken += 1
+        return self._reserved_one()
+
+    async def wait_for_slot(self, lane: str, patience_s: float) -> Claim | None:
+        """See `hermod.jobs.slots.Slots`."""
+        place = self._lanes[lane]
+        if self._draining:
+            return None
+        if place.free and not place.callers:
+            place.taken += 1
+            return self._reserved_one()
+        if len(place.callers) >= self._settings.callers_max:
+            return None
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        place.callers.append(turn)
+        try:
+            async with asyncio.timeout(patience_s):
+                await turn
+        except TimeoutError:
+            if not turn.done() or turn.cancelled():
+                return None
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._freed(lane)  # the slot came, and nobody is there any more
+            raise
+        return self._reserved_one()
+
+    def _reserved_one(self) -> Claim:
         self._reserved += 1
         self._quiet.clear()
         return self._claim
@@ -138,17 +168,29 @@ class Worker:
         self._freed(lane)
         self._note_quiet()
 
-    def start(self, job: ClaimedJob) -> None:
+    def start(self, job: ClaimedJob, live: Live | None = None) -> None:
         """See `hermod.jobs.slots.Slots`."""
         self._reserved -= 1
-        self._begin(job)
+        self._begin(job, live=live)
+
+    def caller_gone(self, job_id: str) -> None:
+        """See `hermod.jobs.slots.Slots`."""
+        run = self._runs.get(job_id)
+        if run is not None:
+            run.stop(Stop.CALLER_GONE)
+
+    def cancelled(self, job_id: str) -> None:
+        """See `hermod.jobs.slots.Slots`."""
+        run = self._runs.get(job_id)
+        if run is not None:
+            run.stop(Stop.CANCELLED)
 
     def _note_quiet(self) -> None:
         if not self._runs and not self._reserved:
             self._quiet.set()
 
-    def _begin(self, job: ClaimedJob, suspicion: int = 0) -> None:
-        run = Run(job, job.lease, self._clock.monotonic(), suspicion)
+    def _begin(self, job: ClaimedJob, suspicion: int = 0, live: Live | None = None) -> None:
+        run = Run(job, job.lease, self._clock.monotonic(), suspicion, live=live)
         before = self._runs.get(job.lease.job_id)
         if before is not None:
             # We froze and lost the lease, and are the first to take the job again. Nobody will
@@ -175,6 +217,8 @@ class Worker:
 
     def _freed(self, lane: str) -> None:
         place = self._lanes[lane]
+        if place.hand_over():
+            return
         place.taken -= 1
         if place.backlog:
             self._wake.set()

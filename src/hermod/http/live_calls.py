@@ -1,0 +1,265 @@
+"""A call whose caller waits: from the request to an answer, whole or in pieces."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from typing import Final, NamedTuple, Protocol
+
+from hermod.domain.beside import beside
+from hermod.domain.failure import Failure
+from hermod.domain.job import Principal
+from hermod.domain.outcome import Answer, Fault, Outcome
+from hermod.doors.sse import WholeEvents
+from hermod.http.asgi import Receive
+from hermod.http.body import ClientGone
+from hermod.http.message import Header, Response, Streamed
+from hermod.jobs.call_now import CallNow, LiveCall
+from hermod.jobs.intake import Asked, JobHeaders
+from hermod.kinds.kind import AnyKind
+
+_PIECES_WAITING: Final = 64
+"""Of a stream whose caller reads slowly; then its upstream has to wait."""
+_NO_CACHE: Final[Header] = (b"cache-control", b"no-cache")
+_NO_BUFFERING: Final[Header] = (b"x-accel-buffering", b"no")
+"""Proxies would hold a stream back until it has ended."""
+
+
+class Events(Protocol):
+    """Translates a stream on its way to the caller."""
+
+    def feed(self, piece: bytes) -> bytes:
+        """What the caller gets for the next piece."""
+        ...
+
+    def end(self) -> bytes:
+        """What belongs behind the last one."""
+        ...
+
+
+class Shape(Protocol):
+    """How one front door says what came of a call."""
+
+    def answer(self, answer: Answer) -> Response:
+        """A whole answer."""
+        ...
+
+    def error(self, status: int | None, failure: bytes) -> Response:
+        """Why there is none: a BifrostError, and the status it names."""
+        ...
+
+    def events(self) -> Events:
+        """For an answer in pieces."""
+        ...
+
+    def broken(self, events: Events, failure: bytes) -> bytes:
+        """The end of a stream that broke off."""
+        ...
+
+    def stream_type(self) -> bytes:
+        """The content type of a stream."""
+        ...
+
+
+class Native:
+    """Our own synchronous routes, and what integrations for OpenAI's clients share with them."""
+
+    def __init__(self, usual_status: int | None = None) -> None:
+        """`usual_status`: of an error that names none (wire-contract 4.2)."""
+        self._usual_status = usual_status
+
+    def answer(self, answer: Answer) -> Response:
+        """The result, or the very bytes where the upstream answered with no JSON."""
+        if answer.native is not None:
+            content_type = answer.native.content_type.encode("latin-1", "replace")
+            return Response(200, answer.native.body, ((b"content-type", content_type),))
+        return Response(200, answer.body + b"\n")
+
+    def error(self, status: int | None, failure: bytes) -> Response:
+        """The BifrostError as it is."""
+        usual = self._usual_status or (500 if b'"is_bifrost_error":true' in failure else 400)
+        return Response(status or usual, failure + b"\n")
+
+    def events(self) -> Events:
+        """As they come, but whole."""
+        return WholeEvents()
+
+    def broken(self, events: Events, failure: bytes) -> bytes:
+        """The error as an event, as clients of OpenAI's streams expect it."""
+        return b"data: " + failure + b"\n\n"
+
+    def stream_type(self) -> bytes:
+        """Server-sent events."""
+        return b"text/event-stream; charset=utf-8"
+
+
+def failed(shape: Shape, failure: Failure, retry_after_s: float | None = None) -> Response:
+    """A failure in the door's shape."""
+    response = shape.error(failure.status_code, failure.to_json())
+    headers = response.headers
+    if retry_after_s is not None:
+        headers = (*headers, (b"retry-after", str(max(round(retry_after_s), 1)).encode()))
+    if response.status == 401:
+        headers = (*headers, (b"www-authenticate", b"Bearer"))
+    return response._replace(headers=headers)
+
+
+class Begun(NamedTuple):
+    """A call that is under way; its request need not be held any longer."""
+
+    call: LiveCall
+    pipe: "_Pipe"
+
+
+class LiveCalls:
+    """Carries calls for callers who wait."""
+
+    def __init__(self, call_now: CallNow) -> None:
+        self._call_now = call_now
+
+    async def begin(
+        self, kind: AnyKind, asked: Asked, principal: Principal, headers: JobHeaders
+    ) -> Begun:
+        """Have the request checked, recorded and sent. `answer` must follow at once.
+
+        Raises Refused and StoreError: then nothing was sent.
+        """
+        pipe = _Pipe()
+        return Begun(await self._call_now.begin(kind, asked, principal, headers, pipe), pipe)
+
+    async def answer(self, begun: Begun, receive: Receive, shape: Shape) -> Response | Streamed:
+        """What came of the call, in the door's shape.
+
+        Raises ClientGone when nobody waits any more: then the call has been stopped.
+        """
+        call, pipe = begun
+        pipe.watch(call, receive)
+        try:
+            await pipe.first_news()
+        except BaseException:
+            self._leave(call, pipe)
+            raise
+        job: Header = (b"x-hermod-job", call.job_id.encode())
+        if pipe.content_type is not None:
+            headers = (
+                (b"content-type", shape.stream_type()),
+                _NO_CACHE,
+                _NO_BUFFERING,
+                job,
+            )
+            return Streamed(headers, self._pieces(call, pipe, shape))
+        outcome = pipe.outcome
+        self._leave(call, pipe)
+        if outcome is None:
+            raise ClientGone
+        if isinstance(outcome, Answer):
+            response = await beside(len(outcome.body), shape.answer, outcome)
+        else:
+            response = failed(shape, outcome.failure, outcome.retry_after_s)
+        return response._replace(headers=(*response.headers, job))
+
+    async def _pieces(
+        self, call: LiveCall, pipe: "_Pipe", shape: Shape
+    ) -> AsyncGenerator[bytes, None]:
+        events = shape.events()
+        try:
+            while not pipe.gone:
+                for piece in pipe.take():
+                    translated = events.feed(piece)
+                    if translated:
+                        yield translated
+                if pipe.outcome is not None and pipe.is_empty:
+                    break
+                await pipe.more()
+            if pipe.gone:
+                return
+            if isinstance(pipe.outcome, Fault):
+                yield shape.broken(events, pipe.outcome.failure.to_json())
+            else:
+                rest = events.end()
+                if rest:
+                    yield rest
+        finally:
+            self._leave(call, pipe)
+
+    def _leave(self, call: LiveCall, pipe: "_Pipe") -> None:
+        pipe.close()
+        if pipe.outcome is None:
+            self._call_now.abandon(call)
+
+
+class _Pipe:
+    """Where the one who calls and the one who waits meet. It is the call's `Sink`."""
+
+    def __init__(self) -> None:
+        self.content_type: str | None = None
+        """Of a stream, once it has begun."""
+        self.outcome: Outcome | None = None
+        self.gone = False
+        """Whether the client has closed its connection."""
+        self._pieces: deque[bytes] = deque()
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._watchers: list[asyncio.Task[None]] = []
+
+    def begin(self, content_type: str) -> None:
+        """See `hermod.domain.live.Sink`."""
+        self.content_type = content_type
+        self._news.set()
+
+    async def write(self, piece: bytes) -> None:
+        """See `hermod.domain.live.Sink`."""
+        self._pieces.append(piece)
+        self._news.set()
+        if len(self._pieces) >= _PIECES_WAITING:
+            self._room.clear()
+            await self._room.wait()
+
+    def watch(self, call: LiveCall, receive: Receive) -> None:
+        """Wait for the end of the call, and for the client to leave."""
+        loop = asyncio.get_running_loop()
+        self._watchers = [
+            loop.create_task(self._note_outcome(call)),
+            loop.create_task(self._note_leaving(receive)),
+        ]
+
+    async def first_news(self) -> None:
+        """Until it is known whether the answer is whole or a stream, or that nobody waits."""
+        while self.content_type is None and self.outcome is None and not self.gone:
+            await self.more()
+
+    async def more(self) -> None:
+        """Until anything has happened."""
+        await self._news.wait()
+        self._news.clear()
+
+    def take(self) -> list[bytes]:
+        """The pieces that have come."""
+        pieces = list(self._pieces)
+        self._pieces.clear()
+        self._room.set()
+        return pieces
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every piece was taken."""
+        return not self._pieces
+
+    def close(self) -> None:
+        """Stop watching."""
+        for watcher in self._watchers:
+            watcher.cancel()
+        self._room.set()
+
+    async def _note_outcome(self, call: LiveCall) -> None:
+        self.outcome = await call.live.outcome()
+        self._news.set()
+
+    async def _note_leaving(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        self._news.set()
+
+
+NATIVE: Final = Native()

@@ -1,0 +1,122 @@
+"""What every request goes through before it is anybody's job: who asks, and what came."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from hermod.domain.errors import Refused
+from hermod.domain.failure import Failure
+from hermod.domain.job import Principal
+from hermod.governance.access import Access
+from hermod.http.body import ByteBudget, Hold, read_body
+from hermod.http.lifecycle import Lifecycle
+from hermod.http.message import Request
+from hermod.http.multipart import Received, read_form
+from hermod.http.request_headers import HeaderRules, RequestHeaders, read_headers
+from hermod.jobs.intake import Asked, JobHeaders
+from hermod.kinds.kind import AnyKind, FormKind
+
+
+class Taken:
+    """A request that was received; its body is held within a `with` block."""
+
+    __slots__ = ("_hold", "_received", "asked", "headers", "principal")
+
+    def __init__(
+        self,
+        asked: Asked,
+        principal: Principal,
+        headers: RequestHeaders,
+        hold: Hold,
+        received: Received | None,
+    ) -> None:
+        self.asked = asked
+        self.principal = principal
+        self.headers = headers
+        self._hold = hold
+        self._received = received
+
+    @property
+    def job_headers(self) -> JobHeaders:
+        """What of the headers concerns the job."""
+        headers = self.headers
+        options = headers.options
+        if self._received is not None:
+            options = options._replace(content_type=self._received.content_type)
+        return JobHeaders(headers.result_ttl, headers.request_id, headers.on_unknown, options)
+
+    def __enter__(self) -> Self:
+        try:
+            self._hold.__enter__()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._hold.__exit__(kind, error, traceback)
+        self._close()
+
+    def _close(self) -> None:
+        if self._received is not None:
+            self._received.close()
+
+
+class Reception:
+    """Receives requests for jobs and calls."""
+
+    def __init__(
+        self,
+        access: Access,
+        lifecycle: Lifecycle,
+        rules: HeaderRules,
+        body_cap: int,
+        budget: ByteBudget,
+        spool_dir: Path,
+    ) -> None:
+        """`spool_dir` is made if it is not there. Raises OSError."""
+        spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._access = access
+        self._lifecycle = lifecycle
+        self._rules = rules
+        self._body_cap = body_cap
+        self._budget = budget
+        self._spool_dir = spool_dir
+
+    def reader(self, request: Request) -> Principal:
+        """Who wants to read. Raises Refused."""
+        return self._access.resolve_reader(request.scope["headers"])
+
+    def require_store(self) -> None:
+        """Raises StoreUnavailable, with the reason, while the start waits for the store."""
+        self._lifecycle.require_store()
+
+    def headers(self, request: Request) -> RequestHeaders:
+        """What the headers ask for. Raises Refused."""
+        return read_headers(request.scope["headers"], self._rules, is_async=False)
+
+    async def take(self, kind: AnyKind, request: Request, *, is_async: bool = True) -> Taken:
+        """The request with its body, to be used in a `with` block.
+
+        Raises Refused: 503 while leaving, 401 and 403, 400, 413, 415; and ClientGone.
+        """
+        if not self._lifecycle.accepting:
+            failure = Failure("the gateway is shutting down", status_code=503)
+            raise Refused(failure, retry_after_s=1)
+        scope = request.scope
+        principal = self._access.resolve(scope["headers"])
+        headers = read_headers(scope["headers"], self._rules, is_async=is_async)
+        if isinstance(kind, FormKind):
+            received = await read_form(
+                scope, request.receive, self._body_cap, self._budget, self._spool_dir
+            )
+            asked = Asked(received.body, received.form)
+            hold = self._budget.hold(received.memory_bytes)
+            return Taken(asked, principal, headers, hold, received)
+        body = await read_body(scope, request.receive, self._body_cap, self._budget)
+        return Taken(Asked(body), principal, headers, self._budget.hold(len(body)), None)

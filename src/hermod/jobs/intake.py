@@ -1,0 +1,162 @@
+"""From a request to a job that could be stored: what submits and synchronous calls share."""
+
+from collections.abc import Container
+from typing import Final, NamedTuple
+
+from hermod.domain.beside import beside
+from hermod.domain.clock import Clock
+from hermod.domain.ids import uuid7
+from hermod.domain.job import (
+    IN_HAND_BYTES,
+    Claim,
+    ClaimedJob,
+    JobView,
+    Lease,
+    Mode,
+    NewJob,
+    OnUnknown,
+    Principal,
+    Spooled,
+    State,
+    size_of,
+)
+from hermod.domain.options import NO_OPTIONS, Options
+from hermod.kinds.form import Form
+from hermod.kinds.kind import AnyKind, Checked, FormKind
+
+MAX_TTL_S: Final = 100 * 365 * 86_400
+"""A century: what is asked for beyond it is kept that long (instants are 64 bits)."""
+
+
+class JobSettings(NamedTuple):
+    """What the operator decides about accepted jobs."""
+
+    result_ttl_s: int
+    queue_wait_s: float
+
+
+class JobHeaders(NamedTuple):
+    """The headers of a request that concern its job."""
+
+    result_ttl: str | None = None
+    """`x-bf-async-job-result-ttl`"""
+    request_id: str | None = None
+    """`x-request-id`"""
+    on_unknown: OnUnknown = OnUnknown.RETRY
+    """`x-hermod-on-unknown`"""
+    options: Options = NO_OPTIONS
+
+
+NO_HEADERS: Final = JobHeaders()
+
+
+class Asked(NamedTuple):
+    """A request as it came."""
+
+    body: bytes | Spooled
+    form: Form | None = None
+    """What a multipart body holds."""
+
+
+def requested_ttl_s(value: str | None) -> int | None:
+    """The TTL a header asks for; None for whatever means the default (wire-contract 2.1)."""
+    if not value:
+        return None
+    digits = value[1:] if value[0] == "+" else value
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 19:
+        return None
+    seconds = int(digits)
+    return min(seconds, MAX_TTL_S) if 0 < seconds < 2**63 else None
+
+
+class Intake:
+    """Checks requests and makes jobs of them."""
+
+    def __init__(
+        self, clock: Clock, known_providers: Container[str], settings: JobSettings
+    ) -> None:
+        self._clock = clock
+        self._known_providers = known_providers
+        self._settings = settings
+
+    async def check(self, kind: AnyKind, asked: Asked) -> Checked:
+        """Where the request goes. Raises Refused."""
+        if isinstance(kind, FormKind):
+            assert asked.form is not None
+            return kind.check(asked.form, self._known_providers)
+        body = asked.body
+        assert isinstance(body, bytes)
+        return await beside(len(body), kind.check, body, self._known_providers)
+
+    def new_job(
+        self,
+        kind: AnyKind,
+        checked: Checked,
+        asked: Asked,
+        principal: Principal,
+        headers: JobHeaders,
+        mode: Mode = Mode.ASYNC,
+    ) -> NewJob:
+        """The job of a request that was checked."""
+        now = self._clock.now()
+        ttl_s = requested_ttl_s(headers.result_ttl)
+        return NewJob(
+            id=uuid7(now),
+            tenant_id=principal.tenant_id,
+            owner=principal.owner,
+            kind=kind.request_type,
+            mode=mode,
+            lane=checked.provider,
+            model=checked.model,
+            created_at=now,
+            queue_deadline_at=now + int(self._settings.queue_wait_s * 1_000_000),
+            ttl_s=ttl_s or self._settings.result_ttl_s,
+            ttl_requested=ttl_s is not None,
+            body=asked.body,
+            options=headers.options.encode(),
+            request_id=headers.request_id,
+            # Nobody waits any more when a call is found again after a crash.
+            on_unknown=headers.on_unknown if mode is Mode.ASYNC else OnUnknown.FAIL,
+        )
+
+
+def claimed(job: NewJob, claim: Claim, lease: Lease) -> ClaimedJob:
+    """A job that was stored with a claim, as its worker sees it."""
+    size = size_of(job.body)
+    in_hand = job.body if isinstance(job.body, bytes) and size <= IN_HAND_BYTES else None
+    return ClaimedJob(
+        lease=lease,
+        tenant_id=job.tenant_id,
+        owner=job.owner,
+        kind=job.kind,
+        lane=job.lane,
+        model=job.model,
+        created_at=job.created_at,
+        deadline_at=job.created_at + int(claim.job_deadline_s * 1_000_000),
+        attempts_spent=0,
+        suspicion=0,
+        on_unknown=job.on_unknown,
+        ttl_s=job.ttl_s,
+        options=job.options,
+        size=size,
+        body=in_hand,
+    )
+
+
+def pending(job: NewJob) -> JobView:
+    """A new job as its submitter sees it."""
+    return JobView(
+        id=job.id,
+        kind=job.kind,
+        state=State.QUEUED,
+        created_at=job.created_at,
+        completed_at=None,
+        expires_at=None,
+        ttl_s=job.ttl_s,
+        ttl_requested=job.ttl_requested,
+        status_code=None,
+        request_id=job.request_id,
+        lane=job.lane,
+        model=job.model,
+        body=None,
+    )
