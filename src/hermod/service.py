@@ -176,7 +176,7 @@ class Service:
 
         Raises OSError, StoreUnavailable or StoreMisconfigured, with the remedy.
         """
-        self._uploads.mkdir(parents=True, exist_ok=True)
+        self._uploads.mkdir(mode=0o700, parents=True, exist_ok=True)
         opening = asyncio.ensure_future(self._open_store())
         try:
             if self._shares_port:

@@ -83,7 +83,8 @@ def test_the_upstream_gets_the_providers_key_and_never_the_callers(
     callers = {
         "Authorization": "Bearer canary-1",
         "x-api-key": "canary-2",
-        "x-bf-vk": "canary-3",
+        "x-goog-api-key": "canary-3",
+        "api-key": "canary-4",
         "Cookie": "canary=5",
         "x-base-url": "http://canary-6.example",
         "api-base": "http://canary-7.example",
@@ -367,3 +368,19 @@ def test_a_key_that_may_not_use_the_model_fails_the_job(tmp_path: Path) -> None:
             job = outcome(http, model)
             assert (job["status"], job["status_code"]) == ("failed", 500)
             assert job["error"]["error"]["message"] == message
+
+
+@every_route
+def test_a_header_keeps_undocumented_fields_back(
+    http: httpx.Client, upstream: Upstream, route: Route
+) -> None:
+    model = f"kept-{route.request_type}"
+    body = json.dumps(route.body(f"here/{model}") | {"x-extra": 1})
+    finished(http, body, route, {"x-bf-passthrough-extra-params": "false"})
+    assert json.loads(upstream.the_call(model).body) == {"model": model, route.field: route.value}
+
+
+def test_a_caller_may_name_its_agent(http: httpx.Client, upstream: Upstream) -> None:
+    body = json.dumps(CHAT.body("here/agent"))
+    finished(http, body, headers={"x-bf-eh-user-agent": "theirs/1"})
+    assert upstream.the_call("agent").headers["user-agent"] == "theirs/1"

@@ -529,3 +529,19 @@ async def test_on_loopback_a_name_that_a_stranger_can_own_is_refused(
         if status == 403:
             text = NOT_ALLOWED.format("host")
             assert response.message() == text
+
+
+async def test_the_slash_of_a_models_name_may_be_encoded_and_no_other(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as running:
+        for path in ("/v1/models/mock%2Fhello", "/openai/v1/models/mock%2fhello"):
+            assert (await running.http.get(path)).json()["id"] == "mock/hello"
+        for path in ("/v1/models%2Fmock", "/v1%2Fmodels/mock", "/v1/models/a%2f%2f..", "/a%2fb"):
+            assert (await running.http.get(path)).status_code == 400
+
+
+async def test_a_poll_for_nothing_is_not_to_be_cached(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as running:
+        for path in (f"{CHAT}/{UNKNOWN}", f"/v1/responses/{UNKNOWN}"):
+            response = await running.http.get(path)
+            assert response.status_code == 404
+            assert response.headers["cache-control"] == "no-store"

@@ -139,7 +139,9 @@ class Caller:
                 spec.body,
                 options.content_type,
                 spec.model,
-                options.passthrough or self._settings.forward_unknown_fields,
+                self._settings.forward_unknown_fields
+                if options.passthrough is None
+                else options.passthrough,
                 f"hermod-{self._chance()}-{spec.job_id}-{spec.attempt}",
             ),
             provider,
@@ -199,7 +201,8 @@ class Caller:
         async with self._client.stream(request, timeout_s=timeout_s) as reply:
             if 200 <= reply.status < 300 and reply.content_type == _EVENTS:
                 stream = Stream(_EVENTS, reply.pieces())
-                return await forward(stream, live, live.sink, secrets)
+                left_s = max(timeout_s - (self._clock.monotonic() - call.started_s), 0.0)
+                return await forward(stream, live, live.sink, secrets, timeout_s=left_s)
             # Some upstreams know no streams, and errors come whole: the caller gets what there is.
             return Reply(reply.status, reply.headers, await reply.read())
 
@@ -231,7 +234,8 @@ class Caller:
         if reply.pieces and live is not None and live.sink is not None:
             try:
                 stream = Stream(_EVENTS, _mock_pieces(reply))
-                return Called(self._streamed(call, await forward(stream, live, live.sink, ())))
+                forwarded = await forward(stream, live, live.sink, (), timeout_s=limit_s)
+                return Called(self._streamed(call, forwarded))
             except NetError as error:
                 fault = net_fault(error, timeout_s=limit_s, by_job_deadline=False)
                 return Called(fault)
@@ -284,14 +288,16 @@ class Caller:
 
     def _streamed(self, call: _Call, forwarded: Forwarded) -> Outcome:
         """What is kept of an answer that its caller has had already."""
-        if not forwarded.is_whole:
-            failure = openai_shaped.invalid("the stream ended before its last event")
+        if forwarded.failed or not forwarded.is_whole:
+            what = "brought an error" if forwarded.failed else "ended before its last event"
+            failure = openai_shaped.invalid(f"the stream {what}")
             return Fault(
                 failure.of(
                     provider=call.spec.provider,
                     model=call.spec.model,
                     request_type=call.kind.request_type,
-                )
+                ),
+                told=forwarded.failed,
             )
         return streamed_answer(
             call.kind.request_type,
@@ -330,4 +336,7 @@ def _headers(
     own = openai_shaped.build_headers(secret, extra, tag, prepared.content_type)
     if not call.options.forward:
         return tuple(own.items())
+    theirs = {name.lower() for name in extra}
+    if "user-agent" not in theirs and any(name == "user-agent" for name, _ in call.options.forward):
+        del own["User-Agent"]  # ours only stands in where nobody named one
     return merged(tuple(own.items()), call.options.forward)

@@ -1,5 +1,6 @@
 """A streamed answer on its way from the upstream to the caller."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterable
@@ -8,6 +9,7 @@ from typing import Final, NamedTuple
 from hermod.calls.redact import Redactor
 from hermod.domain.live import Live, Sink
 from hermod.domain.outcome import Answer
+from hermod.net.messages import NetError, Reason
 
 
 class Stream(NamedTuple):
@@ -23,42 +25,59 @@ class Forwarded(NamedTuple):
     size: int
     is_whole: bool
     """Whether its last event was there. The end of the bytes alone proves nothing."""
+    failed: bool = False
+    """Whether it said that the upstream failed. The caller has read that."""
 
 
 _LAST: Final = re.compile(
-    rb'data: ?\[DONE\]|"finish_reason": ?"|"type": ?"(?:'
-    rb"response\.(?:completed|incomplete|failed)|error|speech\.audio\.done"
+    rb'[\r\n]data: ?\[DONE\]|"finish_reason": ?"[^"]|"type": ?"(?:'
+    rb"response\.(?:completed|incomplete)|speech\.audio\.done"
     rb'|transcript\.text\.done|image_(?:generation|edit)\.completed)"'
 )
-"""What the last event of each kind of stream says; of some servers' chats, the last but one."""
-_LONGEST_LAST: Final = 64
+"""What the last event of each kind of stream says; of some servers' chats, the last but one. In a
+model's own words every quote and every line end is escaped."""
+_ERROR: Final = re.compile(
+    rb"[\r\n](?:event: ?error[\r\n]"
+    rb'|data: ?\{ ?"(?:type": ?"error"|error": ?[{"]))'
+    rb'|"type": ?"response\.failed"|"finish_reason": ?"error"'
+)
+"""How upstreams tell of a failure in a stream."""
+_LONGEST: Final = 64
 """Bytes that such words may take."""
 
 
-async def forward(stream: Stream, live: Live, sink: Sink, secrets: Iterable[str]) -> Forwarded:
+async def forward(
+    stream: Stream, live: Live, sink: Sink, secrets: Iterable[str], *, timeout_s: float
+) -> Forwarded:
     """Pass every piece on as it comes, without our secrets.
 
-    Raises what the stream raises; what came before has been passed on.
+    Raises what the stream raises, and NetError (TIMEOUT_TOTAL) when the caller has not taken all
+    of it in time; what came before has been passed on.
     """
     redactor = Redactor(secrets)
     live.begun = True
     sink.begin(stream.content_type)
     size = 0
-    is_whole = False
-    tail = b""
-    async for piece in stream.pieces:
-        size += len(piece)
-        if not is_whole:
-            tail += piece
-            is_whole = _LAST.search(tail) is not None
-            tail = tail[-_LONGEST_LAST:]
-        passed = redactor.feed(piece)
-        if passed:
-            await sink.write(passed)
-    rest = redactor.rest()
-    if rest:
-        await sink.write(rest)
-    return Forwarded(size, is_whole)
+    is_whole = failed = False
+    tail = b"\n"
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for piece in stream.pieces:
+                size += len(piece)
+                tail += piece
+                is_whole = is_whole or _LAST.search(tail) is not None
+                failed = failed or _ERROR.search(tail) is not None
+                tail = tail[-_LONGEST:]
+                passed = redactor.feed(piece)
+                if passed:
+                    await sink.write(passed)
+            rest = redactor.rest()
+            if rest:
+                await sink.write(rest)
+    except TimeoutError:
+        detail = "the caller did not take the whole stream in time"
+        raise NetError(Reason.TIMEOUT_TOTAL, detail, sent=True) from None
+    return Forwarded(size, is_whole, failed)
 
 
 def streamed_answer(

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Final, Self
 
 _SHOWN_BYTES: Final = 64 * 1024
@@ -79,6 +80,13 @@ def _value(raw: bytes | None) -> object:
     if raw is None:
         return None
     try:
-        return json.loads(raw)
+        return json.loads(raw, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):
         return raw[:_SHOWN_BYTES].decode("utf-8", "replace")
+
+
+def _finite(number: str) -> float:
+    """Raises ValueError for what could not be written again: JSON has no infinity."""
+    if not isfinite(value := float(number)):
+        raise ValueError(number)
+    return value

@@ -1,4 +1,5 @@
-"""Models named without a provider: each door has a default one (wire-contract 8.1)."""
+"""What every door does to a body: models named without a provider get the door's own
+(wire-contract 8.1), and what a client packed up is unpacked."""
 
 from collections.abc import Container
 from typing import Final
@@ -36,3 +37,21 @@ def prefixed(body: bytes, default: str, known_providers: Container[str]) -> byte
         return body
     members["model"] = msgspec.Raw(msgspec.json.encode(named))
     return msgspec.json.encode(members)
+
+
+def spread(body: bytes) -> bytes:
+    """A request whose `extra_params` stand beside its own members, which win (wire-contract 2.4).
+
+    A body without such an object comes back as it is. Never raises.
+    """
+    if b'"extra_params"' not in body:
+        return body
+    if json_guard.problem(body, json_guard.DEPTH_MAX) is not None:
+        return body
+    try:
+        members = _members_of(body)
+        more = _members_of(members["extra_params"])
+    except (msgspec.DecodeError, KeyError):
+        return body
+    del members["extra_params"]
+    return msgspec.json.encode(more | members)

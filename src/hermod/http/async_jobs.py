@@ -1,11 +1,11 @@
 """`/v1/async/<kind>`: submit a job, poll a job (wire-contract 1)."""
 
 from hermod.domain.beside import beside
-from hermod.domain.errors import StoreError, bad_request
+from hermod.domain.errors import Refused, StoreError, bad_request
 from hermod.domain.failpoint import failpoint
 from hermod.domain.job import JobView
 from hermod.http.message import JSON, Header, Request, Response
-from hermod.http.problems import store_problem
+from hermod.http.problems import problem, store_problem
 from hermod.http.reception import Reception
 from hermod.http.render import job_json
 from hermod.jobs.read import ReadJob
@@ -31,13 +31,13 @@ class AsyncJobs:
 
     async def submit(self, kind: AnyKind, request: Request) -> Response:
         """`POST /v1/async/<kind>`: 202 once the job is committed."""
-        with await self._reception.take(kind, request) as taken:
-            try:
+        try:
+            with await self._reception.take(kind, request) as taken:
                 self._reception.require_store()
                 job = await self._submit(kind, taken.asked, taken.principal, taken.job_headers)
                 failpoint("http.reply_before")
-            except StoreError as error:
-                return store_problem(error, "create async job")
+        except StoreError as error:
+            return store_problem(error, "create async job")
         return Response(202, job_json(job), (*_UNDONE, (b"location", self._location(kind, job))))
 
     async def poll(self, kind: AnyKind, request: Request) -> Response:
@@ -50,6 +50,10 @@ class AsyncJobs:
             job = await self._read(kind, request.argument, principal)
         except StoreError as error:
             return store_problem(error, "retrieve async job")
+        except Refused as error:
+            # A job may come to be, and a cache must not know better.
+            response = problem(error)
+            return response._replace(headers=(*response.headers, _NO_STORE))
         if job.completed_at is None:
             return Response(202, job_json(job), _UNDONE)
         return Response(200, await beside(len(job.body or b""), job_json, job), _DONE)

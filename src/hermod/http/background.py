@@ -100,4 +100,4 @@ class BackgroundResponses:
         except StoreError as error:
             # Worth another try: nothing is known about the job.
             return failed(NATIVE, *store_failure(error, doing))
-        return response._replace(headers=(*response.headers, _NO_RETRY))
+        return response._replace(headers=(*response.headers, _NO_STORE, _NO_RETRY))

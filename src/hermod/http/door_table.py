@@ -8,7 +8,7 @@ from hermod.domain.errors import Refused, bad_request
 from hermod.domain.failure import Failure
 from hermod.domain.job import WIRE_STATUS, JobView
 from hermod.doors import anthropic_reply, anthropic_request, genai_embedding, genai_request, openai
-from hermod.doors.prefix import prefixed, with_provider
+from hermod.doors.prefix import prefixed, spread, with_provider
 from hermod.http.door_shapes import OPENAI, Anthropic, GenAi, GenAiEmbedding
 from hermod.http.front_doors import Door, FrontDoors
 from hermod.http.live_calls import Shape, failed
@@ -140,7 +140,7 @@ def _with_openai(known_providers: Container[str], asked: Asked) -> Asked:
         )
         return asked._replace(form=asked.form._replace(fields=fields))
     assert isinstance(asked.body, bytes)
-    return Asked(prefixed(asked.body, "openai", known_providers))
+    return Asked(prefixed(spread(asked.body), "openai", known_providers))
 
 
 def _anthropic_door(integration: str, known_providers: Container[str]) -> Door:

@@ -69,6 +69,8 @@ _HOST_CHARACTERS: Final = (
 """RFC 9110 7.2: uri-host and port; no user information, no path."""
 _HIDDEN: Final = re.compile(rb"%(?:2f|5c|7f|[01][0-9a-f])", re.IGNORECASE)
 """Encoded slashes, backslashes and control characters: routers and proxies disagree on them."""
+_MODEL_SLASH: Final = re.compile(rb"(?<=/models/)([^/%]+)%2f", re.IGNORECASE)
+"""SDKs encode the slash in `provider/model`. Behind `/models/` it separates nothing."""
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?]*)", re.IGNORECASE)
 
 
@@ -114,7 +116,7 @@ def read_target(target: bytes, host: bytes) -> tuple[str, bytes, bytes]:
     path = raw_path.decode("ascii")
     if "%" not in path and "\\" not in path:
         return path, raw_path, query
-    if "\\" in path or _HIDDEN.search(raw_path):
+    if "\\" in path or _HIDDEN.search(_MODEL_SLASH.sub(b"", raw_path)):
         raise bad_request("the path contains an encoded slash, a backslash or a control character")
     try:
         return unquote(path, errors="strict"), raw_path, query

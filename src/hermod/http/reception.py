@@ -79,8 +79,6 @@ class Reception:
         budget: ByteBudget,
         spool_dir: Path,
     ) -> None:
-        """`spool_dir` is made if it is not there. Raises OSError."""
-        spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._access = access
         self._lifecycle = lifecycle
         self._rules = rules

@@ -34,8 +34,8 @@ business.
 - A path that is called with another method answers 405 with `Allow`; `HEAD` is `GET` without the \
 body.
 - Bodies may be sent with `Content-Encoding: gzip`, `deflate`, `br` or `zstd`.
-- `x-bf-eh-NAME: value` sends the header NAME to the upstream, `x-bf-lh-LABEL: value` labels the \
-request in the log, `x-bf-dim-LABEL: value` in the metrics.
+- `x-bf-eh-NAME: value` sends the header NAME to the upstream; `x-bf-lh-LABEL: value` and \
+`x-bf-dim-LABEL: value` are kept with the job.
 """
 _SECURITY: Final[Json] = {
     "bearer": {
