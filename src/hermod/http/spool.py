@@ -1,6 +1,7 @@
 """The body of an upload while it arrives: small ones in memory, others in a file without a name."""
 
 import errno
+import logging
 import os
 import tempfile
 import threading
@@ -11,6 +12,8 @@ from typing import Final
 
 from hermod.domain.errors import StoreError, StoreFull, StoreUnavailable
 from hermod.domain.job import IN_HAND_BYTES
+
+log = logging.getLogger(__name__)
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -102,6 +105,7 @@ class Spool:
             while view:
                 view = view[self._file.write(view) :]
         except OSError as error:
+            log.warning("an upload cannot be written below %s: %s", self._folder, error)
             raise _trouble(error) from error
         self._pieces = []
         self._waiting = 0

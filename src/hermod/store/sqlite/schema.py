@@ -1,5 +1,6 @@
 """Connections and the schema."""
 
+import errno
 import os
 import platform
 import time
@@ -26,7 +27,7 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 def connect(path: Path, *, synchronous: str = "FULL", query_only: bool = False) -> Connection:
     """Open the database, readable by its owner only. Raises apsw.Error or OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    _require_file(path)
     connection = open_file(path)
     try:
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
@@ -48,6 +49,19 @@ def connect(path: Path, *, synchronous: str = "FULL", query_only: bool = False) 
         connection.close()
         raise
     return connection
+
+
+def _require_file(path: Path) -> None:
+    """Create it unless it is there. Raises OSError when we may not write to it.
+
+    A file that is there is not opened: to close it would drop every lock that this process has on
+    it (fcntl(2)). Whoever looked into the database then took themselves for the last one to leave,
+    and deleted the log that we went on writing to.
+    """
+    if not path.exists():
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    elif not os.access(path, os.R_OK | os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 def _use_wal(connection: Connection) -> None:
