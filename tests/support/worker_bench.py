@@ -62,6 +62,8 @@ class Bench:
         renew_s: float = NEVER_S,
         upkeep_s: float = 0.05,
         job_deadline_s: float = NEVER_S,
+        claims: bool = True,
+        callers_max: int = 1000,
         providers: Mapping[str, ProviderSettings] | None = None,
     ) -> Worker:
         """A worker that has begun."""
@@ -80,6 +82,8 @@ class Bench:
                 job_deadline_s=job_deadline_s,
                 slots=slots,
                 lane_slots=lane_slots or {},
+                claims=claims,
+                callers_max=callers_max,
             ),
         )
         await made.open()

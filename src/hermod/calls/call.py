@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from typing import Final, NamedTuple
@@ -43,6 +44,11 @@ _MOCK_BYTES: Final = 64 * 1024 * 1024
 _LARGE_MEDIA: Final = "bytes="
 """The mock's option for the size of what it makes."""
 _EVENTS: Final = "text/event-stream"
+_SECRET: Final = re.compile(
+    "auth|key|token|secret|cookie|passw|credential|signature", re.IGNORECASE
+)
+"""Headers whose values are masked where an upstream repeats them. To mask a title or a referer
+would change what models say."""
 
 
 class CallSpec(NamedTuple):
@@ -270,7 +276,7 @@ class Caller:
         if options.raw_response is not None:
             shows_response = options.raw_response
         return await beside(
-            len(body),
+            len(body) + (len(prepared.body) if shows_request else 0),
             openai_shaped.parse_reply,
             call.kind,
             status,
@@ -320,7 +326,7 @@ async def _mock_pieces(reply: mock.MockReply) -> AsyncIterator[bytes]:
 
 
 def _secrets(provider: ProviderSettings, key: KeySettings | None) -> list[str]:
-    found = [value.reveal() for _, value in provider.extra_headers]
+    found = [value.reveal() for name, value in provider.extra_headers if _SECRET.search(name)]
     if key is not None:
         found.append(key.value.reveal())
     return found

@@ -9,6 +9,8 @@ from typing import Final
 SHORTEST: Final = 8
 """Shorter secrets are left alone: they would be found in innocent texts."""
 _MASK: Final = b"***"
+_SCHEMES: Final = (b"bearer ", b"basic ")
+"""Of an `Authorization`; what follows is the secret."""
 
 
 def redacted(body: bytes, secrets: Iterable[str]) -> bytes:
@@ -43,10 +45,10 @@ class Redactor:
 
 
 def _sought(secrets: Iterable[str]) -> Iterable[bytes]:
-    for secret in secrets:
-        raw = secret.encode("latin-1")
-        if len(raw) >= SHORTEST:
-            yield raw
+    """The longest first: one may be a part of another."""
+    told = {secret.encode("latin-1") for secret in secrets}
+    told |= {raw.partition(b" ")[2] for raw in told if raw.lower().startswith(_SCHEMES)}
+    return sorted((raw for raw in told if len(raw) >= SHORTEST), key=len, reverse=True)
 
 
 def _begun(body: bytes, secret: bytes) -> int:

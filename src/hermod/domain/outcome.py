@@ -48,6 +48,8 @@ class Fault:
     """Whether the call may have taken effect all the same: it went out and no answer came."""
     job_deadline: bool = False
     """Whether it was the job's own deadline that ended the call."""
+    told: bool = False
+    """Whether the caller has read of it already, in the upstream's words in a stream."""
 
 
 Outcome = Answer | Fault

@@ -111,6 +111,8 @@ class Exchange:
             if self.awaits_continue and not self.disconnected and not self.head_sent:
                 self.connection.write(_CONTINUE)
             self.awaits_continue = False
+        if not (self.body_taken and self.connection.waiting):
+            # A large body stops the reading, and who does not read does not hear a client leave.
             self.connection.flow.resume_reading()
         while not (self.disconnected or self.complete):
             if not self.body_taken and (self.chunks or self.request_complete):

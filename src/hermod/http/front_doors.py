@@ -83,13 +83,13 @@ class FrontDoors:
                 if door.background and await beside(size, background.is_wanted, asked.body):
                     return await self._begin_in_background(door, taken, asked)
                 begun = await self._calls.begin(
-                    door.kind, asked, taken.principal, taken.job_headers
+                    door.kind, asked, taken.principal, taken.job_headers, request.receive
                 )
         except Refused as error:
             return failed(door.shape(""), error.failure, error.retry_after_s)
         except StoreError as error:
             return failed(door.shape(""), *store_failure(error, "record the call"))
-        return await self._calls.answer(begun, request.receive, door.shape(model))
+        return await self._calls.answer(begun, door.shape(model))
 
     def admit(self, request: Request) -> None:
         """Nobody learns anything before it is known who asks. Raises Refused."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Final, NamedTuple, Protocol
 
 from hermod.domain.beside import beside
@@ -17,8 +17,10 @@ from hermod.jobs.call_now import CallNow, LiveCall
 from hermod.jobs.intake import Asked, JobHeaders
 from hermod.kinds.kind import AnyKind
 
-_PIECES_WAITING: Final = 64
+_BYTES_WAITING: Final = 256 * 1024
 """Of a stream whose caller reads slowly; then its upstream has to wait."""
+_PIECE_OVERHEAD: Final = 64
+"""Bytes for which the smallest piece counts: a model sends one per token."""
 _NO_CACHE: Final[Header] = (b"cache-control", b"no-cache")
 _NO_BUFFERING: Final[Header] = (b"x-accel-buffering", b"no")
 """Proxies would hold a stream back until it has ended."""
@@ -117,22 +119,40 @@ class LiveCalls:
         self._call_now = call_now
 
     async def begin(
-        self, kind: AnyKind, asked: Asked, principal: Principal, headers: JobHeaders
+        self,
+        kind: AnyKind,
+        asked: Asked,
+        principal: Principal,
+        headers: JobHeaders,
+        receive: Receive,
     ) -> Begun:
         """Have the request checked, recorded and sent. `answer` must follow at once.
 
-        Raises Refused and StoreError: then nothing was sent.
+        Raises Refused and StoreError: then nothing was sent; and ClientGone when nobody waits any
+        more, as happens to those who wait for a slot.
         """
         pipe = _Pipe()
-        return Begun(await self._call_now.begin(kind, asked, principal, headers, pipe), pipe)
+        leaving = pipe.watch_client(receive)
+        beginning = asyncio.ensure_future(
+            self._call_now.begin(kind, asked, principal, headers, pipe)
+        )
+        try:
+            await asyncio.wait({beginning, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not beginning.done():
+                raise ClientGone
+            return Begun(beginning.result(), pipe)
+        except BaseException:
+            beginning.cancel()
+            pipe.close()
+            raise
 
-    async def answer(self, begun: Begun, receive: Receive, shape: Shape) -> Response | Streamed:
+    async def answer(self, begun: Begun, shape: Shape) -> Response | Streamed:
         """What came of the call, in the door's shape.
 
         Raises ClientGone when nobody waits any more: then the call has been stopped.
         """
         call, pipe = begun
-        pipe.watch(call, receive)
+        pipe.watch_call(call)
         try:
             await pipe.first_news()
         except BaseException:
@@ -172,7 +192,7 @@ class LiveCalls:
                 await pipe.more()
             if pipe.gone:
                 return
-            if isinstance(pipe.outcome, Fault):
+            if isinstance(pipe.outcome, Fault) and not pipe.outcome.told:
                 yield shape.broken(events, pipe.outcome.failure.to_json())
             else:
                 rest = events.end()
@@ -197,6 +217,8 @@ class _Pipe:
         self.gone = False
         """Whether the client has closed its connection."""
         self._pieces: deque[bytes] = deque()
+        self._waiting = 0
+        """Bytes of these."""
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -210,18 +232,24 @@ class _Pipe:
     async def write(self, piece: bytes) -> None:
         """See `hermod.domain.live.Sink`."""
         self._pieces.append(piece)
+        self._waiting += len(piece) + _PIECE_OVERHEAD
         self._news.set()
-        if len(self._pieces) >= _PIECES_WAITING:
+        if self._waiting >= _BYTES_WAITING:
             self._room.clear()
             await self._room.wait()
 
-    def watch(self, call: LiveCall, receive: Receive) -> None:
-        """Wait for the end of the call, and for the client to leave."""
-        loop = asyncio.get_running_loop()
-        self._watchers = [
-            loop.create_task(self._note_outcome(call)),
-            loop.create_task(self._note_leaving(receive)),
-        ]
+    def watch_client(self, receive: Receive) -> "asyncio.Task[None]":
+        """Wait for the client to leave: then the task is done."""
+        return self._watch(self._note_leaving(receive))
+
+    def watch_call(self, call: LiveCall) -> None:
+        """Wait for the end of the call."""
+        self._watch(self._note_outcome(call))
+
+    def _watch(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
+        watcher = asyncio.get_running_loop().create_task(work)
+        self._watchers.append(watcher)
+        return watcher
 
     async def first_news(self) -> None:
         """Until it is known whether the answer is whole or a stream, or that nobody waits."""
@@ -237,6 +265,7 @@ class _Pipe:
         """The pieces that have come."""
         pieces = list(self._pieces)
         self._pieces.clear()
+        self._waiting = 0
         self._room.set()
         return pieces
 
@@ -246,9 +275,11 @@ class _Pipe:
         return not self._pieces
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching. Nothing may refer to us any more: in a cycle with the tasks the whole
+        answer would wait for the collector."""
         for watcher in self._watchers:
             watcher.cancel()
+        self._watchers = []
         self._room.set()
 
     async def _note_outcome(self, call: LiveCall) -> None:

@@ -16,6 +16,7 @@ from hermod.jobs.slots import Slots
 from hermod.kinds.kind import AnyKind
 from hermod.store.api import Store
 
+_FULL: Final = "request dropped: queue is full"
 _PATIENCE_S: Final = 60.0
 """How long a caller waits for a slot of a busy provider."""
 
@@ -49,7 +50,8 @@ class CallNow:
         job = self._intake.new_job(kind, checked, asked, principal, headers, Mode.SYNC)
         claim = await self._slots.wait_for_slot(job.lane, self._patience_s)
         if claim is None:
-            failure = Failure("request dropped: queue is full", status_code=503)
+            why = "the gateway is shutting down" if self._slots.leaving else _FULL
+            failure = Failure(why, status_code=503)
             raise Refused(
                 failure.of(provider=job.lane, model=job.model, request_type=kind.request_type),
                 retry_after_s=1,

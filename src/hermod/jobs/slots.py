@@ -18,6 +18,11 @@ class Slots(Protocol):
         """Hold a slot of the lane, if one is free and no older job is waiting for it."""
         ...
 
+    @property
+    def leaving(self) -> bool:
+        """Whether nothing more is started here."""
+        ...
+
     async def wait_for_slot(self, lane: str, patience_s: float) -> Claim | None:
         """Hold a slot of the lane for a caller who waits; None when there is none in time.
 

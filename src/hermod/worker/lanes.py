@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 
@@ -16,8 +16,9 @@ class Lane:
     """Whether older jobs may be waiting in the store."""
     taken: int = 0
     """Slots that run a job or are held for one."""
-    callers: deque[asyncio.Future[None]] = field(default_factory=deque[asyncio.Future[None]])
-    """Who holds a connection open until there is a slot, in the order of arrival."""
+    callers: deque[asyncio.Future[bool]] = field(default_factory=deque[asyncio.Future[bool]])
+    """Who holds a connection open until there is a slot, in the order of arrival. Each hears
+    whether one came."""
     backlogs_turn: bool = False
     """Slots that become free go to callers and to the backlog in turns."""
 
@@ -33,10 +34,25 @@ class Lane:
         while self.callers:
             caller = self.callers.popleft()
             if not caller.done():
-                caller.set_result(None)
+                caller.set_result(True)
                 self.backlogs_turn = True
                 return True
         return False
+
+    def leave(self, caller: asyncio.Future[bool]) -> bool:
+        """Stop waiting. Whether a slot had come: then it is the caller's."""
+        if caller.done() and not caller.cancelled():
+            return caller.result()
+        if caller in self.callers:
+            self.callers.remove(caller)
+        return False
+
+    def dismiss(self) -> None:
+        """Tell everybody who waits that no slot comes."""
+        for caller in self.callers:
+            if not caller.done():
+                caller.set_result(False)
+        self.callers.clear()
 
 
 class Lanes:
@@ -45,12 +61,16 @@ class Lanes:
     A lane whose provider hangs fills its own slots and no others (design.md 8, 17).
     """
 
-    def __init__(self, slots: int, caps: Mapping[str, int]) -> None:
+    def __init__(self, slots: int, caps: Mapping[str, int], *, claims: bool = True) -> None:
+        """`claims`: whether this process takes jobs from the queue; else no backlog is its own."""
         self._slots = slots
         self._caps = caps
         self._lanes: dict[str, Lane] = {}
-        self._unseen = True
+        self._unseen = claims
         """Until the first look at the store, every lane is taken to have a backlog."""
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(self._lanes.values())
 
     def __getitem__(self, name: str) -> Lane:
         lane = self._lanes.get(name)

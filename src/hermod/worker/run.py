@@ -79,8 +79,12 @@ class Phase(Enum):
 _INTERRUPTIBLE = frozenset({Phase.QUEUEING, Phase.CALLING, Phase.WAITING})
 
 
-_BETWEEN_STEPS = frozenset({Stop.DRAINED, Stop.CALLER_GONE})
-"""What takes effect at the next step when it comes during a write."""
+_BETWEEN_STEPS = {
+    Phase.WRITING: frozenset({Stop.DRAINED, Stop.CALLER_GONE, Stop.CANCELLED}),
+    Phase.FINISHING: frozenset({Stop.DRAINED}),
+}
+"""What takes effect at the next step when it comes during a write. A result that is there is
+recorded, whoever has left."""
 
 
 @dataclass(slots=True)
@@ -109,8 +113,7 @@ class Run:
 
         A write to the store is never cut short, a call or a wait is.
         """
-        writes = self.phase in {Phase.WRITING, Phase.FINISHING}
-        if self.stopped is not None or (writes and why not in _BETWEEN_STEPS):
+        if self.stopped is not None or why not in _BETWEEN_STEPS.get(self.phase, Stop):
             return False  # of the lease, a write hears from the store: it may just have given it up
         self.stopped = why
         if why is Stop.LEASE_LOST:
@@ -310,21 +313,30 @@ class Runner:
         finally:
             # An answer that was paid for reaches its caller, recorded or not.
             if run.live is not None and outcome is not None:
-                run.live.end(outcome)
+                run.live.end(_named(run.job, outcome))
 
     async def _break_off(self, run: Run, live: Live, why: Stop) -> None:
         """End a job whose caller waits, or has gone: nobody else would run it."""
         cancelled = why in {Stop.CALLER_GONE, Stop.CANCELLED}
-        failure = _at(run.job, cancelled_failure() if cancelled else _LEAVING)
+        words = _LEAVING if why is Stop.DRAINED else _UNRECORDED
+        failure = _at(run.job, cancelled_failure() if cancelled else words)
         fault = Fault(failure, unknown=run.phase is Phase.CALLING)
         live.end(fault)
         if why not in {Stop.DRAINED, Stop.CALLER_GONE}:
             return
         finish = _failed(run.job, fault, None)
-        try:
-            await self._store.finish_job(
-                run.lease, finish._replace(state=State.CANCELLED) if cancelled else finish
+        if cancelled:
+            finish = finish._replace(state=State.CANCELLED)
+        if run.ended is not None:
+            # Between two attempts: how the last one ended is known, and may have cost money.
+            finish = finish._replace(
+                attempt_state=run.ended.attempt_state,
+                error_type=run.ended.error_type,
+                attempt_status_code=run.ended.attempt_status_code,
+                key_name=run.ended.key_name,
             )
+        try:
+            await self._store.finish_job(run.lease, finish)
         except StoreError as error:
             log.debug("job %s: its end could not be written: %s", run.lease.job_id, error)
             self.outage.failed("writing", error)
@@ -399,6 +411,13 @@ def _unknown(job: ClaimedJob, cause: str | None, key_name: str | None) -> Finish
         error_type=failure.error_type,
         key_name=key_name,
     )
+
+
+def _named(job: ClaimedJob, outcome: Outcome) -> Outcome:
+    """The outcome, saying on which call it came."""
+    if isinstance(outcome, Answer):
+        return outcome
+    return replace(outcome, failure=_at(job, outcome.failure))
 
 
 def _at(job: ClaimedJob, failure: Failure) -> Failure:

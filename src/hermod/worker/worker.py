@@ -46,7 +46,7 @@ class Worker:
         self._clock = clock
         self._settings = settings
         self._claim = Claim(identity.worker_id, settings.lease_s, settings.job_deadline_s)
-        self._lanes = Lanes(settings.slots, settings.lane_slots)
+        self._lanes = Lanes(settings.slots, settings.lane_slots, claims=settings.claims)
         self._upkeep = Upkeep(store, clock, identity)
         self._runs: dict[str, Run] = {}
         self._wake = asyncio.Event()
@@ -55,7 +55,7 @@ class Worker:
         self._leaving = False
         """The grace of the drain is over."""
         self._reserved = 0
-        """Slots held for submits whose commit is under way."""
+        """Slots held for jobs whose commit is under way, or on their way to a caller."""
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._claiming: asyncio.Task[None] | None = None
@@ -67,6 +67,11 @@ class Worker:
     def running(self) -> int:
         """How many jobs hold a slot."""
         return len(self._runs)
+
+    @property
+    def leaving(self) -> bool:
+        """See `hermod.jobs.slots.Slots`."""
+        return self._draining
 
     async def open(self) -> None:
         """Take over what dead predecessors left, then begin."""
@@ -86,6 +91,8 @@ class Worker:
         ends_s = self._clock.monotonic() + grace_s
         self._draining = True
         self._wake.set()
+        for lane in self._lanes:
+            lane.dismiss()
         for run in list(self._runs.values()):
             if run.phase is Phase.WAITING:
                 run.stop(Stop.DRAINED)
@@ -143,19 +150,18 @@ class Worker:
             return self._reserved_one()
         if len(place.callers) >= self._settings.callers_max:
             return None
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         place.callers.append(turn)
         try:
             async with asyncio.timeout(patience_s):
                 await turn
         except TimeoutError:
-            if not turn.done() or turn.cancelled():
-                return None
+            pass  # a slot may have come in the same moment
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._freed(lane)  # the slot came, and nobody is there any more
+            if place.leave(turn):
+                self.give_back(lane)
             raise
-        return self._reserved_one()
+        return self._claim if place.leave(turn) else None
 
     def _reserved_one(self) -> Claim:
         self._reserved += 1
@@ -209,19 +215,28 @@ class Worker:
             job = run.job
             if self._runs.get(job.lease.job_id) is run:
                 del self._runs[job.lease.job_id]
-            self._note_quiet()
             if run.suspicion:
                 self._wake.set()
             else:
                 self._freed(job.lane)
+            self._note_quiet()
 
     def _freed(self, lane: str) -> None:
         place = self._lanes[lane]
         if place.hand_over():
+            self._reserved_one()
             return
         place.taken -= 1
         if place.backlog:
             self._wake.set()
+
+    def _serve_callers(self) -> None:
+        """Give callers what the backlog had its turn for and did not need."""
+        for lane in self._lanes:
+            while lane.free and lane.callers:
+                lane.taken += 1
+                lane.backlogs_turn = False
+                self._freed(lane.name)
 
     # Claiming
 
@@ -234,7 +249,9 @@ class Worker:
         while not self._draining:
             await self._doze()
             self._wake.clear()
-            if not await self._guarded("claiming", self._claim_all):
+            went_well = await self._guarded("claiming", self._claim_all)
+            self._serve_callers()
+            if not went_well:
                 await asyncio.sleep(self._jittered(_STORE_PAUSE_S))
                 self._wake.set()
 

@@ -109,7 +109,7 @@ def result_schema(kind: AnyKind) -> Json:
 
 def _with_names(schema: Json, kind: FormKind) -> Json:
     """Fields that may come under either of two names; and what no name may hold."""
-    schema["propertyNames"] = {"pattern": r"^[^\x00-\x1f\x7f-\x9f]+$"}
+    schema["propertyNames"] = {"pattern": r'^[^\x00-\x1f\x7f-\x9f"\\]+$'}
     for name, field in kind.fields.items():
         if field.or_named is not None:
             schema["properties"][field.or_named] = schema["properties"][name]
