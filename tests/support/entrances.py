@@ -30,9 +30,7 @@ class Entrance(NamedTuple):
         """The body of JSON with a member as it is written here."""
         return self.body.rstrip()[:-1] + b"," + member.encode("utf-8", "surrogatepass") + b"}"
 
-    def ask(
-        self, http: httpx.Client, body: bytes | None = None, **headers: str | bytes
-    ) -> httpx.Response:
+    def ask(self, http: httpx.Client, body: bytes | None = None, **headers: str) -> httpx.Response:
         """The answer to this request, or to another body."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return http.post(
@@ -84,7 +82,9 @@ def entrances(model: str = "mock/hello") -> tuple[Entrance, ...]:
             name="background", body=responses.changed(background=True), path="/v1/responses"
         ),
         Entrance("anthropic", "/anthropic/v1/messages", json.dumps(asked).encode()),
-        Entrance("job of anthropic", "/litellm/v1/messages", json.dumps(asked).encode(), headers=_ASYNC),
+        Entrance(
+            "job of anthropic", "/litellm/v1/messages", json.dumps(asked).encode(), headers=_ASYNC
+        ),
         *(
             Entrance(action, f"{root}/models/{model}:{action}", json.dumps(body).encode())
             for root, (action, body) in zip(roots, genai.items(), strict=True)

@@ -1,10 +1,13 @@
-"""Run the whole acceptance suite of the release before on today's schema: `make upgrade`."""
+"""Run the tests of the release before on today's schema: `make upgrade`.
+
+`make upgrade ARGS=tests/acceptance` runs all of its acceptance tests too.
+"""
 
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.upgrade import acceptance
+from tests.upgrade import suites
 from tests.upgrade.release_before import COMMIT, VERSION, install
 
 
@@ -15,8 +18,7 @@ def main(arguments: list[str]) -> int:
             release = install(Path(folder, VERSION))
         except LookupError as error:
             sys.exit(f"{error}")
-        tests = ["tests/acceptance", *arguments]
-        outcome = acceptance.run(release, tests, shown=True)
+        outcome = suites.run(release, [*suites.SUITES, *arguments], shown=True)
     verdict = "passes" if outcome.passed else "FAILS"
     sys.stdout.write(
         f"release {VERSION} ({COMMIT[:7]}) {verdict} on today's schema; "

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-VERSION: Final = "0.1.0"
-COMMIT: Final = "1e99496b49f1f9f72bce0fccaa36a1cb720bb721"
+VERSION: Final = "0.2.0"
+COMMIT: Final = "1abc578a9c1a3fde9ac75d2b402376d32293a6fe"
 """Not a tag: tags do not travel with every clone."""
 
-_RUN: Final = "import sys; sys.argv[0] = 'hermod'; from hermod.cli.main import main; main()"
+RUN: Final = "import sys; sys.argv[0] = 'hermod'; from hermod.cli.main import main; main()"
+"""What the program does."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,12 @@ class Release:
     def hermod(self) -> Path:
         """The program."""
         return self.python.with_name("hermod")
+
+    @property
+    def packages(self) -> Path:
+        """Where its Python finds what is only for it."""
+        environment = str(self.python.parent.parent)
+        return Path(sysconfig.get_path("purelib", "venv", {"base": environment}))
 
     def program(self, name: str, *python_arguments: str) -> Path:
         """Make `name` a program beside `hermod`: its Python, with these arguments and the caller's.
@@ -55,13 +62,12 @@ def install(folder: Path, commit: str = COMMIT) -> Release:
     environment = folder / "environment"
     venv.create(environment, symlinks=True)
     release = Release(source, environment / "bin" / "python")
-    own = sysconfig.get_path("purelib", "venv", {"base": str(environment)})
     shared = dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))
     # Paths from a .pth file: first the release's code, and no .pth of the shared folder is read,
     # which is where today's code is entered.
     lines = "".join(f"{path}\n" for path in (source / "src", *shared))
-    Path(own, "release_before.pth").write_text(lines, "utf-8")
-    release.program("hermod", "-c", _RUN)
+    Path(release.packages, "release_before.pth").write_text(lines, "utf-8")
+    release.program("hermod", "-c", RUN)
     return release
 
 

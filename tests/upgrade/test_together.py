@@ -1,86 +1,71 @@
-"""The release before and this one on one app dir, as during an upgrade one by one."""
+"""The release before and this one on one database, as during an upgrade one by one."""
 
-from collections.abc import Generator
+import threading
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from tests.support.database import attempts_of, rows
+from tests.faults.places import Place, config_for
+from tests.support.postgres import Cluster
 from tests.support.program import HERMOD, Gateway, chat, client, submit, wait_done
+from tests.support.upstream import Reply, Upstream
 from tests.support.waiting import wait_until
 from tests.upgrade.release_before import Release
-from tests.upgrade.stored import assert_sound
+from tests.upgrade.stored import STORES, assert_counters_are_right, new_place
 
-JOBS = 20
-"""Per gateway."""
+JOBS = 10
+"""Of each that is killed."""
 SETTINGS: dict[str, Any] = {"upkeep_s": 0.2, "lease_s": 3600, "renew_s": 1000}
 """A lease of an hour: a job whose worker died is found by that alone."""
 
 
-@pytest.fixture(params=["before-first", "today-first"])
-def programs(request: pytest.FixtureRequest, before: Release) -> tuple[Path, Path]:
-    """The two, in the order in which they start."""
-    if request.param == "before-first":
-        return before.hermod, HERMOD
-    return HERMOD, before.hermod
+@pytest.fixture(params=STORES)
+def place(
+    request: pytest.FixtureRequest, tmp_path: Path, start_cluster: Callable[[], Cluster]
+) -> Iterator[Place]:
+    """A new database, once for each store."""
+    with new_place(request.param, tmp_path, start_cluster) as new:
+        yield new
 
 
 @contextmanager
-def together(app_dir: Path, programs: tuple[Path, Path]) -> Generator[tuple[Gateway, Gateway]]:
-    """Both, ready."""
-    config = {"hermod": SETTINGS}
-    with Gateway(app_dir, config=config, program=programs[0]) as first:
-        first.wait_ready()
-        with Gateway(app_dir, program=programs[1]) as second:
-            second.wait_ready()
-            yield first, second
+def running(place: Place, program: Path, upstream: Upstream) -> Generator[Gateway]:
+    """A gateway, ready; on PostgreSQL too they all share one app dir."""
+    config = config_for(SETTINGS, openai=upstream.url)
+    with place.start("node", config, program=program) as started:
+        started.wait_ready()
+        yield started
 
 
-def submit_all(http: httpx.Client, model: str) -> list[str]:
-    return [submit(http, chat(f"job {n}", model)) for n in range(JOBS)]
+def test_each_finishes_what_the_other_was_killed_with(place: Place, before: Release) -> None:
+    never = threading.Event()
+    with Upstream() as upstream:
 
+        def kill_with_jobs(gateway: Gateway, model: str) -> list[str]:
+            upstream.plan(model, *[Reply(held=never)] * JOBS, Reply())
+            with client(gateway) as http:
+                body = chat(model=f"openai/{model}")
+                job_ids = [submit(http, body) for _ in range(JOBS)]
+            wait_until(lambda: len(upstream.calls(model)) == JOBS)
+            gateway.kill()
+            return job_ids
 
-def assert_nothing_is_left(app_dir: Path, jobs: int) -> None:
-    """Every job has completed, and the counters know it."""
-    assert rows(app_dir, "SELECT state, count(*) FROM job GROUP BY 1") == [("completed", jobs)]
-    assert_sound(app_dir)
-
-
-def test_both_take_jobs_run_jobs_and_show_each_others(
-    tmp_path: Path, programs: tuple[Path, Path]
-) -> None:
-    app_dir = tmp_path / "app"
-    with together(app_dir, programs) as both:
-        with client(both[0]) as one, client(both[1]) as other:
-            taken = (
-                submit_all(one, "mock/slow?seconds=0.2"),
-                submit_all(other, "mock/slow?seconds=0.2"),
-            )
-            for http, job_ids in zip((other, one), taken, strict=True):
+        def assert_finished_by(gateway: Gateway, job_ids: list[str]) -> None:
+            with client(gateway) as http:
                 assert {wait_done(http, job_id)["status"] for job_id in job_ids} == {"completed"}
-        assert rows(app_dir, "SELECT count(DISTINCT worker_id) FROM attempt") == [(2,)]
-        assert rows(app_dir, "SELECT count(*) FROM attempt") == [(2 * JOBS,)]
-        assert_nothing_is_left(app_dir, 2 * JOBS)
+            expected = [(1, "unknown", "worker_died"), (2, "succeeded", None)]
+            assert [place.attempts_of(job_id) for job_id in job_ids] == [expected] * JOBS
 
-
-def test_the_second_finishes_what_the_first_was_killed_with(
-    tmp_path: Path, programs: tuple[Path, Path]
-) -> None:
-    app_dir = tmp_path / "app"
-    with together(app_dir, programs) as (first, second):
-        with client(first) as http:
-            job_ids = submit_all(http, "mock/slow?seconds=1.5")
-        sending = "SELECT count(*) FROM attempt WHERE state = 'sending'"
-        wait_until(lambda: rows(app_dir, sending) == [(JOBS,)])
-        first.kill()
-        with client(second) as http:
-            assert {wait_done(http, job_id)["status"] for job_id in job_ids} == {"completed"}
-        for job_id in job_ids:
-            assert attempts_of(app_dir, job_id) == [
-                (1, "unknown", "worker_died"),
-                (2, "succeeded", None),
-            ]
-        assert_nothing_is_left(app_dir, JOBS)
+        with (
+            running(place, before.hermod, upstream) as old,
+            running(place, HERMOD, upstream) as new,
+        ):
+            assert_finished_by(new, kill_with_jobs(old, "of-the-old"))
+            with running(place, before.hermod, upstream) as another_old:
+                assert_finished_by(another_old, kill_with_jobs(new, "of-the-new"))
+        assert place.rows("SELECT state, count(*) FROM job GROUP BY 1") == [("completed", 2 * JOBS)]
+        assert_counters_are_right(place)
+        never.set()

@@ -18,7 +18,7 @@ from hermod.http.openapi.answers import (
 from hermod.http.openapi.bodies import call_answer, door_body
 from hermod.http.openapi.calls import background_paths, model_paths
 from hermod.http.openapi.naming import spoken
-from hermod.http.openapi.parameters import CALL, DOOR_WITH_JOBS, parameters
+from hermod.http.openapi.parameters import CALL, DOOR_WITH_JOBS, PATH_SCHEMA, parameters
 from hermod.kinds.kind import AnyKind
 
 Json = dict[str, Any]
@@ -165,9 +165,7 @@ def anthropic_paths() -> Json:
         "operationId": "anthropic_messages_more",
         "tags": ["Anthropic"],
         "summary": "Token counts and batches, which are not offered",
-        "parameters": [
-            {"name": "rest", "in": "path", "required": True, "schema": {"type": "string"}}
-        ],
+        "parameters": [{"name": "rest", "in": "path", "required": True, "schema": PATH_SCHEMA}],
         "responses": errors(400, 401, 403, shape="AnthropicError"),
     }
     paths = {

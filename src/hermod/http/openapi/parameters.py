@@ -4,6 +4,9 @@ from typing import Any, Final
 
 Json = dict[str, Any]
 
+PATH_SCHEMA: Final[Json] = {"type": "string", "pattern": r"^[^/\\\x00-\x1f\x7f]+$"}
+"""A segment of a path: what proxies may read differently is refused."""
+
 
 def _header(name: str, description: str, **schema: object) -> Json:
     # No example: the page would fill it in, and send it.
@@ -21,7 +24,7 @@ def _path(name: str, description: str) -> Json:
         "in": "path",
         "required": True,
         "description": description,
-        "schema": {"type": "string", "pattern": r"^[^/\\\x00-\x1f\x7f]+$"},
+        "schema": PATH_SCHEMA,
     }
 
 
