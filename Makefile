@@ -29,7 +29,7 @@ serve: $(VENV)/runtime ## Run the gateway (ARGS="--port 9090")
 
 .PHONY: test
 test: $(VENV)/dev $(NODE_SDK) ## Run all tests, short forms of the long ones included
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 .PHONY: check
 check: $(VENV)/dev ## Format, lint, imports, types, unit and store tests: before each commit
@@ -56,12 +56,16 @@ torture: $(VENV)/dev ## 5,000 jobs, 20 kill -9, and the verdict (ARGS="--start-p
 faults: $(VENV)/dev ## The fault suite in its long form: every failpoint, real durations
 	@$(BIN)/python -m pytest tests/faults --all-points $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(VENV)/dev ## Ask everything that /openapi.json allows or forbids, and much that is no HTTP
+	@$(BIN)/python -m pytest tests/fuzz --long $(ARGS)
+
 .PHONY: mutants
 mutants: $(VENV)/dev ## Break the product on purpose, way by way, and see a test notice (ARGS=finish)
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
 .PHONY: upgrade
-upgrade: $(VENV)/dev ## The release before, with all its acceptance tests, on today's schema
+upgrade: $(VENV)/dev ## The release before, with its own tests of stores and clients, on today's schema
 	@$(BIN)/python -m tests.upgrade $(ARGS)
 
 .PHONY: real-text

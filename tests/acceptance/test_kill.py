@@ -147,7 +147,13 @@ def test_a_broken_promise_ends_with_1_and_is_named(tmp_path: Path) -> None:
 def test_being_stopped_leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
     kept = tmp_path / "evidence"
     command = [str(HERMOD), "torture", "--keep", str(kept), "--kills", "1", "--jobs", "100000"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Who runs the tests in the background of a shell has it ignored, and so has every child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+    ) as running:
         wait_until(lambda: len(processes_with(str(kept))) >= 3, timeout_s=30)
         running.send_signal(number)
         _, told = running.communicate(timeout=60)

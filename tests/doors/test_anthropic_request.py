@@ -411,3 +411,12 @@ def test_a_stream_is_asked_for():
 )
 def test_what_is_wrong_or_cannot_be_carried_is_named(asked: dict[str, Any], message: str):
     assert refusal(**asked) == message
+
+
+def test_a_stop_sequence_that_is_no_text_is_refused() -> None:
+    with pytest.raises(Refused) as refused:
+        to_responses(
+            b'{"model":"a","messages":[{"role":"user","content":"x"}],"stop_sequences":["a",true]}',
+            frozenset(),
+        )
+    assert "$.stop_sequences[1]" in refused.value.failure.message

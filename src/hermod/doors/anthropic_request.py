@@ -25,7 +25,7 @@ _NUMBERS: Final = {
     "top_p": "top_p",
     "top_k": "top_k",
 }
-_CARRIED: Final = {"stop_sequences": "stop", "thinking": "thinking", "fallbacks": "fallbacks"}
+_CARRIED: Final = {"thinking": "thinking", "fallbacks": "fallbacks"}
 _SERVICE_TIERS: Final = {"auto": "auto", "standard_only": "default"}
 _EFFORTS: Final = {
     "low": "low",
@@ -69,6 +69,9 @@ def to_responses(body: bytes, known_providers: Container[str]) -> bytes:
         raw = asked.raw(name)
         if raw is not None:
             out[counterpart] = raw
+    stops = asked.get("stop_sequences")
+    if stops is not None:
+        out["stop"] = [stop.text_raw() for stop in stops.items()]
     stream = asked.get("stream")
     if stream is not None:
         out["stream"] = stream.flag()
