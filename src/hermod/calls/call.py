@@ -148,7 +148,7 @@ class Caller:
                 self._settings.forward_unknown_fields
                 if options.passthrough is None
                 else options.passthrough,
-                f"hermod-{self._chance()}-{spec.job_id}-{spec.attempt}",
+                f"hermod-{self._chance()}-{spec.job_id}" if options.content_type else "",
             ),
             provider,
             self._clock.monotonic(),
@@ -172,7 +172,10 @@ class Caller:
         if url is None:
             return Called(unsupported(call.kind.request_type, provider.name))
         key_name = key.name if key is not None else None
-        prepared = await beside(len(spec.body), call.adapter.build, call.kind, call.outgoing)
+        if len(spec.body) <= BESIDE_BYTES:
+            prepared = call.adapter.build(call.kind, call.outgoing)
+        else:
+            prepared = await beside(len(spec.body), call.adapter.build, call.kind, call.outgoing)
         request = Request(
             "POST",
             url,
@@ -275,8 +278,7 @@ class Caller:
             shows_request = options.raw_request
         if options.raw_response is not None:
             shows_response = options.raw_response
-        return await beside(
-            len(body) + (len(prepared.body) if shows_request else 0),
+        read = partial(
             openai_shaped.parse_reply,
             call.kind,
             status,
@@ -291,6 +293,8 @@ class Caller:
             raw_request=prepared.body if shows_request else None,
             show_raw_response=shows_response,
         )
+        size = len(body) + (len(prepared.body) if shows_request else 0)
+        return read() if size <= BESIDE_BYTES else await beside(size, read)
 
     def _streamed(self, call: _Call, forwarded: Forwarded) -> Outcome:
         """What is kept of an answer that its caller has had already."""

@@ -4,6 +4,7 @@ Some upstreams, and most debugging proxies, repeat a request's headers in their 
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 SHORTEST: Final = 8
@@ -15,7 +16,7 @@ _SCHEMES: Final = (b"bearer ", b"basic ")
 
 def redacted(body: bytes, secrets: Iterable[str]) -> bytes:
     """The body without any of the secrets. Most bodies are returned as they are."""
-    for raw in _sought(secrets):
+    for raw in _sought(tuple(secrets)):
         if raw in body:
             body = body.replace(raw, _MASK)
     return body
@@ -25,7 +26,7 @@ class Redactor:
     """The same for a body that comes in pieces, which may cut a secret in two."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._sought = tuple(_sought(secrets))
+        self._sought = _sought(tuple(secrets))
         self._held = b""
 
     def feed(self, piece: bytes) -> bytes:
@@ -44,11 +45,12 @@ class Redactor:
         return rest
 
 
-def _sought(secrets: Iterable[str]) -> Iterable[bytes]:
-    """The longest first: one may be a part of another."""
+@lru_cache(maxsize=256)
+def _sought(secrets: tuple[str, ...]) -> tuple[bytes, ...]:
+    """The longest first: one may be a part of another. Every call asks, and few keys there are."""
     told = {secret.encode("latin-1") for secret in secrets}
     told |= {raw.partition(b" ")[2] for raw in told if raw.lower().startswith(_SCHEMES)}
-    return sorted((raw for raw in told if len(raw) >= SHORTEST), key=len, reverse=True)
+    return tuple(sorted((raw for raw in told if len(raw) >= SHORTEST), key=len, reverse=True))
 
 
 def _begun(body: bytes, secret: bytes) -> int:

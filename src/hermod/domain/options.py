@@ -53,7 +53,7 @@ class Options(NamedTuple):
 
     def encode(self) -> str | None:
         """As JSON text, None when everything is as usual."""
-        if self == NO_OPTIONS:
+        if self is NO_OPTIONS or self == NO_OPTIONS:
             return None
         given = {
             name: value

@@ -3,7 +3,7 @@
 from collections.abc import Container
 from typing import Final, NamedTuple
 
-from hermod.domain.beside import beside
+from hermod.domain.beside import BESIDE_BYTES, beside
 from hermod.domain.clock import Clock
 from hermod.domain.ids import uuid7
 from hermod.domain.job import (
@@ -86,6 +86,8 @@ class Intake:
             return kind.check(asked.form, self._known_providers)
         body = asked.body
         assert isinstance(body, bytes)
+        if len(body) <= BESIDE_BYTES:
+            return kind.check(body, self._known_providers)
         return await beside(len(body), kind.check, body, self._known_providers)
 
     def new_job(

@@ -86,7 +86,7 @@ def _check(body: bytes, known_providers: Container[str]) -> Checked:
     checked = split_model(asked.model, known_providers)
     if not messages:
         raise bad_request("messages is required for chat completion")
-    return checked._replace(stream=asked.stream or False)
+    return checked._replace(stream=True) if asked.stream else checked
 
 
 def _check_reasoning(asked: _Chat, reasoning: _Reasoning) -> None:

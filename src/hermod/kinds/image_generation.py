@@ -60,7 +60,7 @@ def _check(body: bytes, known_providers: Container[str]) -> Checked:
     checked = split_model(asked.model, known_providers)
     if is_empty_text(asked.prompt):
         raise bad_request("prompt cannot be empty")
-    return checked._replace(stream=asked.stream or False)
+    return checked._replace(stream=True) if asked.stream else checked
 
 
 def _is_fallbacks(raw: msgspec.Raw) -> bool:

@@ -63,7 +63,7 @@ def _check(body: bytes, known_providers: Container[str]) -> Checked:
     # An empty text is an input, an empty array is none (wire-contract 1.4).
     if is_null(asked.input) or is_empty_array(asked.input):
         raise bad_request("input is required for responses")
-    return checked._replace(stream=asked.stream or False)
+    return checked._replace(stream=True) if asked.stream else checked
 
 
 def _is_input(raw: msgspec.Raw) -> bool:

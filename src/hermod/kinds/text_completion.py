@@ -37,7 +37,7 @@ def _check(body: bytes, known_providers: Container[str]) -> Checked:
     # An empty text and an empty array are prompts (wire-contract 1.4).
     if is_null(asked.prompt):
         raise bad_request("prompt is required for text completion")
-    return checked._replace(stream=asked.stream or False)
+    return checked._replace(stream=True) if asked.stream else checked
 
 
 TEXT_COMPLETION: Final = JsonKind(
