@@ -6,11 +6,13 @@ import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from hermod.domain.job import IN_HAND_BYTES, AttemptState, Principal
+from hermod.http.live_calls import LiveCalls
+from hermod.jobs.call_now import CallNow
 from hermod.worker.run import Phase
 from tests.support.inprocess import Running, gateway
 
@@ -189,3 +191,30 @@ async def test_of_an_upload_no_file_stays_open(tmp_path: Path) -> None:
             )
             assert answer.status_code == 200, answer.text
         assert not open_files_in(tmp_path / "uploads")
+
+
+async def test_a_call_that_begins_as_its_request_is_cancelled_is_ended() -> None:
+    begun = asyncio.get_running_loop().create_future()
+    abandoned: list[object] = []
+
+    class Beginning:
+        async def begin(self, *_: object) -> object:
+            return await begun
+
+        def abandon(self, call: object) -> None:
+            abandoned.append(call)
+
+    async def silence() -> dict[str, str]:
+        return await asyncio.get_running_loop().create_future()
+
+    calls = LiveCalls(cast("CallNow", Beginning()))
+    any_one = cast("Any", None)
+    request = asyncio.create_task(calls.begin(any_one, any_one, any_one, any_one, silence))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    begun.set_result("the call")
+    await asyncio.sleep(0)
+    request.cancel()
+    await asyncio.gather(request, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert abandoned == ["the call"]

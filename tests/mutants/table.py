@@ -2,6 +2,7 @@
 
 A mutant is a text of one file, found there exactly once, and what to put in its place. When the
 code changes, its text changes here too; when a test is renamed, so is its name here.
+One table, however long: it is data, and a mutant is looked for by its name.
 """
 
 from typing import Final, NamedTuple

@@ -48,42 +48,44 @@ class DoorRoute(NamedTuple):
 
 def door_routes(known_providers: Container[str]) -> Iterator[DoorRoute]:
     """Every door of OpenAI's and Anthropic's clients."""
-    for path, integration in _places("/openai", "openai"):
-        for kind in KINDS:
-            if kind.request_type not in _NOT_OPENAIS:
-                door = _openai_door(kind, integration, known_providers)
-                for version in ("/v1", "", "/openai"):
-                    yield DoorRoute(f"{path}{version}/{kind.path}", door)
-    for path, integration in _places("/anthropic", "anthropic"):
-        door = _anthropic_door(integration, known_providers)
-        yield DoorRoute(f"{path}/v1/messages", door)
-    for framework in _FRAMEWORKS:
-        # Their clients are given one address for all providers.
-        for kind in KINDS:
-            if kind.request_type not in _NOT_OPENAIS:
-                door = _openai_door(kind, framework, known_providers)
-                for version in ("/v1", ""):
-                    yield DoorRoute(f"/{framework}{version}/{kind.path}", door)
-        yield DoorRoute(f"/{framework}/v1/messages", _anthropic_door(framework, known_providers))
+    kinds = [kind for kind in KINDS if kind.request_type not in _NOT_OPENAIS]
+    for root, integration in _openai_roots():
+        for kind in kinds:
+            door = _openai_door(kind, integration, known_providers)
+            yield DoorRoute(f"{root}/{kind.path}", door)
+    for root, integration in _anthropic_roots():
+        yield DoorRoute(root, _anthropic_door(integration, known_providers))
 
 
 def anthropic_roots() -> Iterator[str]:
     """Below which paths Anthropic's clients ask for more than messages."""
-    for path, _ in _places("/anthropic", "anthropic"):
-        yield f"{path}/v1/messages"
-    for framework in _FRAMEWORKS:
-        yield f"/{framework}/v1/messages"
+    return (root for root, _ in _anthropic_roots())
 
 
 def response_roots() -> Iterator[str]:
     """Below which paths a response can be retrieved and cancelled."""
     yield "/v1/responses"
-    for path, _ in _places("/openai", "openai"):
+    for root, _ in _openai_roots():
+        yield f"{root}/responses"
+
+
+def _openai_roots() -> Iterator[tuple[str, str]]:
+    """Where OpenAI's API begins, and behind which integration."""
+    for path, integration in _places("/openai", "openai"):
         for version in ("/v1", "", "/openai"):
-            yield f"{path}{version}/responses"
+            yield path + version, integration
     for framework in _FRAMEWORKS:
+        # Their clients are given one address for all providers.
         for version in ("/v1", ""):
-            yield f"/{framework}{version}/responses"
+            yield f"/{framework}{version}", framework
+
+
+def _anthropic_roots() -> Iterator[tuple[str, str]]:
+    """Where Anthropic's messages are, and behind which integration."""
+    for path, integration in _places("/anthropic", "anthropic"):
+        yield f"{path}/v1/messages", integration
+    for framework in _FRAMEWORKS:
+        yield f"/{framework}/v1/messages", framework
 
 
 def model_roots() -> Iterator[str]:

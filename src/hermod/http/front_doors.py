@@ -64,6 +64,7 @@ class FrontDoors:
     async def call(self, door: Door, request: Request) -> Response | Streamed:
         """A synchronous call, or with `x-bf-async` a new job, or with `x-bf-async-id` a poll."""
         is_async = False
+        model = ""  # only the answers of integrations repeat it
         try:
             if door.integration is not None:
                 self.admit(request)
@@ -75,7 +76,8 @@ class FrontDoors:
                     raise bad_request(_NO_JOBS)
             with await self._reception.take(door.kind, request, is_async=is_async) as taken:
                 size = size_of(taken.asked.body)
-                model = await beside(size, _model_of, taken.asked)
+                if door.integration is not None:
+                    model = await beside(size, _model_of, taken.asked)
                 asked = await beside(size, door.translate, taken.asked)
                 self._reception.require_store()
                 if is_async:

@@ -141,10 +141,15 @@ class LiveCalls:
             if not beginning.done():
                 raise ClientGone
             return Begun(beginning.result(), pipe)
-        except BaseException:
+        except BaseException:  # a cancellation, too: what has begun must not go on for nobody
             beginning.cancel()
+            beginning.add_done_callback(self._begun_for_nobody)
             pipe.close()
             raise
+
+    def _begun_for_nobody(self, beginning: "asyncio.Future[LiveCall]") -> None:
+        if not beginning.cancelled() and beginning.exception() is None:
+            self._call_now.abandon(beginning.result())
 
     async def answer(self, begun: Begun, shape: Shape) -> Response | Streamed:
         """What came of the call, in the door's shape.
