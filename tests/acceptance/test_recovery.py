@@ -134,7 +134,7 @@ def test_a_frozen_gateway_loses_its_job_and_writes_nothing_when_it_wakes(
         two_gateways(app, config(slow, BRIEF), config(late, BRIEF)) as (frozen, awake),
     ):
         job_id = start_job(frozen, slow, "for the one awake")
-        frozen.send(signal.SIGSTOP)
+        frozen.freeze()
         late.wait_called(job_id)
         # By now an answer waits for the frozen one to wake, and the other has the lease.
         frozen.send(signal.SIGCONT)

@@ -43,6 +43,12 @@ class Recorder(MockUpstream):
             wait_until, lambda: self.stats()["in_flight"] >= count, timeout_s=40, every_s=0.1
         )
 
+    async def forgets(self) -> None:
+        """Until no call is open."""
+        await asyncio.to_thread(
+            wait_until, lambda: self.stats()["in_flight"] == 0, timeout_s=30, every_s=0.1
+        )
+
 
 class Asked(NamedTuple):
     """One request that arrived."""

@@ -45,6 +45,21 @@ def state_of(app_dir: Path, job_id: str) -> str:
     return state
 
 
+def is_writable(app_dir: Path, patience_s: float) -> bool:
+    """Whether somebody could write, within that time; True where there is no embedded database."""
+    if not (path := app_dir / "hermod.db").exists():
+        return True
+    connection = apsw.Connection(str(path))
+    try:
+        connection.set_busy_timeout(int(patience_s * 1000))
+        connection.execute("BEGIN IMMEDIATE; ROLLBACK")
+    except apsw.BusyError:
+        return False
+    finally:
+        connection.close()
+    return True
+
+
 def tamper(app_dir: Path, sql: str, *values: Any) -> None:
     """Change the database behind the gateway's back, with the same engine as the gateway's."""
     connection = apsw.Connection(str(app_dir / "hermod.db"))

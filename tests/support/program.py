@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import httpx
 
+from tests.support.database import is_writable
 from tests.support.waiting import wait_until
 
 HERMOD = Path(sys.executable).with_name("hermod")
@@ -158,6 +159,20 @@ class Gateway(Program):
     def url(self) -> str:
         """Where it listens."""
         return self.wait_ready()[1]
+
+    def freeze(self) -> None:
+        """SIGSTOP, between two commits to the embedded database.
+
+        A process that is stopped in the middle of one holds the file's write lock: until it wakes,
+        no other process of its machine can write (docs/explanation/guarantees.md).
+        """
+        for _ in range(50):
+            self.send(signal.SIGSTOP)
+            wait_until(self.is_stopped)
+            if is_writable(self.app_dir, patience_s=0.5):
+                return
+            self.send(signal.SIGCONT)
+        raise AssertionError("it is always in the middle of a commit")
 
     @property
     def port(self) -> int:
