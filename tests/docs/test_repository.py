@@ -114,7 +114,7 @@ def test_the_wheel_carries_everything_that_is_in_the_package(tmp_path: Path) -> 
     subprocess.run([*pip, *options, str(ROOT)], check=True)
     (wheel,) = tmp_path.iterdir()
     wanted = {name.removeprefix("src/") for name in tracked() if name.startswith("src/")}
-    assert {"hermod/py.typed", "hermod/providers/compatible.toml"} <= wanted
+    assert {"hermod/py.typed", "hermod/providers/providers.toml"} <= wanted
     wanted.add("hermod/http/assets/swagger-ui-bundle.js")  # unpacked there, not committed
     with zipfile.ZipFile(wheel) as archive:
         assert wanted - set(archive.namelist()) == set()

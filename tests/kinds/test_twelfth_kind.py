@@ -17,9 +17,9 @@ import json, sys
 from hermod.domain.errors import Refused
 from hermod.http.openapi.schemas import body_schema, result_schema
 from hermod.kinds.registry import KIND_BY_PATH, KINDS
-from hermod.providers import openai_shaped
 from hermod.providers.adapter import Outgoing
-from hermod.providers.adapters import adapter_for
+from hermod.providers.openai_shaped import build
+from hermod.providers.replies import parse_reply
 
 example = json.load(sys.stdin)
 kind = KIND_BY_PATH["moderations"]
@@ -32,7 +32,7 @@ def refusal(**changes):
 
 body = json.dumps(example["request"]).encode()
 outgoing = Outgoing(body, None, example["sent"]["model"], True, "b")
-outcome = openai_shaped.parse_reply(
+outcome = parse_reply(
     kind, 200, "application/json", json.dumps(example["reply"]).encode(), None,
     provider="openai", model="m", latency_ms=1, now_at=0,
 )
@@ -41,7 +41,7 @@ print(json.dumps({
     "types": [each.request_type for each in KINDS],
     "checked": kind.check(body, {"openai"}),
     "refusals": [refusal(input=None), refusal(input=5), refusal(model="x")],
-    "sent": json.loads(adapter_for("moderation").build(kind, outgoing).body),
+    "sent": json.loads(build(kind, outgoing).body),
     "result": json.loads(outcome.body),
     "request_schema": body_schema(kind),
     "result_schema": result_schema(kind),

@@ -5,7 +5,7 @@ from typing import Any
 
 from hermod.domain.failure import Failure
 from hermod.kinds.registry import KIND_BY_TYPE
-from hermod.providers import cohere
+from hermod.providers import cohere_rerank as cohere
 from hermod.providers.adapter import Answered, Outgoing
 
 RERANK = KIND_BY_TYPE["rerank"]

@@ -10,7 +10,7 @@ from hermod.domain.failure import Failure
 from hermod.domain.outcome import Answer, Fault, Outcome, Retryable
 from hermod.kinds.kind import AnyKind
 from hermod.kinds.registry import KIND_BY_TYPE, KINDS
-from hermod.providers.openai_shaped import parse_reply
+from hermod.providers.replies import parse_reply
 from tests.kinds.recorded import recorded
 
 CHAT = KIND_BY_TYPE["chat_completion"]

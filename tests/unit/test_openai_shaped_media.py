@@ -7,7 +7,7 @@ import pytest
 
 from hermod.domain.outcome import Answer, Fault, Native, Outcome
 from hermod.kinds.registry import KIND_BY_TYPE
-from hermod.providers.openai_shaped import parse_reply
+from hermod.providers.replies import parse_reply
 
 
 def parse(request_type: str, body: bytes, content_type: str | None) -> Outcome:

@@ -7,13 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hermod import __version__
+from hermod.domain.provider import Auth
 from hermod.kinds.kind import AnyKind
 from hermod.kinds.registry import KIND_BY_TYPE, KINDS
 from hermod.providers.adapter import Outgoing
-from hermod.providers.openai_shaped import build, build_body, build_headers
+from hermod.providers.openai_shaped import build, build_body
+from hermod.providers.prepare import build_headers, key_header
 from tests.kinds.recorded import parts_of, recorded, sent_model
 
 CHAT = KIND_BY_TYPE["chat_completion"]
+BEARER = key_header(Auth.BEARER, "sk-1")
 RESPONSES = KIND_BY_TYPE["responses"]
 
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.request_type)
@@ -26,7 +29,8 @@ def test_the_recorded_request_is_sent_as_recorded(kind: AnyKind, forward_unknown
     outgoing = Outgoing(
         recording.body, recording.content_type, sent_model(recording), forward_unknown, "a-new-one"
     )
-    content_type, body = build(kind, outgoing)
+    prepared = build(kind, outgoing)
+    content_type, body = prepared.content_type, prepared.body
     if recording.content_type is None:
         assert content_type == "application/json"
         assert list(json.loads(body).items()) == list(recording.sent.items())
@@ -110,7 +114,7 @@ def test_a_request_is_sent_unchanged_but_for_model_and_fallbacks(
 
 
 def test_headers_carry_key_tag_and_version() -> None:
-    assert build_headers("sk-1", {}, "job-1.2") == {
+    assert build_headers(BEARER, {}, "job-1.2") == {
         "User-Agent": f"Hermod/{__version__}",
         "Authorization": "Bearer sk-1",
         "Content-Type": "application/json",
@@ -118,20 +122,19 @@ def test_headers_carry_key_tag_and_version() -> None:
     }
 
 
-@pytest.mark.parametrize("key", [None, ""])
-def test_without_a_key_there_is_no_authorization(key: str | None) -> None:
-    assert "Authorization" not in build_headers(key, {}, "t")
+def test_without_a_key_there_is_no_authorization() -> None:
+    assert "Authorization" not in build_headers(None, {}, "t")
 
 
 def test_configured_headers_are_added() -> None:
-    headers = build_headers("sk-1", {"api-version": "1", "User-Agent": "mine"}, "t")
+    headers = build_headers(BEARER, {"api-version": "1", "User-Agent": "mine"}, "t")
     assert headers["api-version"] == "1"
     assert headers["User-Agent"] == "mine"
 
 
 @pytest.mark.parametrize("name", ["authorization", "CONTENT-TYPE", "x-client-request-id"])
 def test_configured_headers_never_double_our_own(name: str) -> None:
-    headers = build_headers("sk-1", {name: "theirs"}, "t")
+    headers = build_headers(BEARER, {name: "theirs"}, "t")
     assert "theirs" not in headers.values()
     assert len({other.lower() for other in headers}) == len(headers)
 

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from hermod.calls.faults import (
     attempt_timed_out,
+    cannot_carry,
     missing_headers,
     net_fault,
     not_configured,
@@ -32,10 +33,11 @@ from hermod.kinds.kind import AnyKind
 from hermod.kinds.registry import KIND_BY_TYPE
 from hermod.net.client import HttpClient
 from hermod.net.messages import Headers, NetError, Reason, Reply, Request, Trust
-from hermod.providers import mock, openai_shaped
-from hermod.providers.adapter import Adapter, Outgoing, Prepared
-from hermod.providers.adapters import adapter_for
-from hermod.providers.registry import MOCK, endpoint
+from hermod.providers import mock, replies
+from hermod.providers.adapter import CannotCarry, Dialect, Outgoing, Prepared
+from hermod.providers.adapters import dialect_of, mock_dialect
+from hermod.providers.prepare import build_headers, key_header, upstream_model
+from hermod.providers.registry import MOCK, endpoint, offers
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +91,7 @@ class _Call(NamedTuple):
     kind: AnyKind
     spec: CallSpec
     options: Options
-    adapter: Adapter
+    dialect: Dialect
     outgoing: Outgoing
     provider: ProviderSettings | None
     """None for the mock inside this process."""
@@ -136,29 +138,23 @@ class Caller:
         is_mock = spec.provider == MOCK and self._settings.mock
         if provider is None and not is_mock:
             return Called(not_configured())
-        call = _Call(
-            kind,
-            spec,
-            options,
-            adapter_for(spec.kind),
-            Outgoing(
-                spec.body,
-                options.content_type,
-                spec.model,
-                self._settings.forward_unknown_fields
-                if options.passthrough is None
-                else options.passthrough,
-                f"hermod-{self._chance()}-{spec.job_id}" if options.content_type else "",
-            ),
-            provider,
-            self._clock.monotonic(),
+        outgoing = Outgoing(
+            spec.body,
+            options.content_type,
+            spec.model,
+            self._settings.forward_unknown_fields
+            if options.passthrough is None
+            else options.passthrough,
+            f"hermod-{self._chance()}-{spec.job_id}" if options.content_type else "",
         )
+        started_s = self._clock.monotonic()
         if provider is None:
-            return await self._call_mock(call)
-        return await self._call_upstream(call, provider)
-
-    async def _call_upstream(self, call: _Call, provider: ProviderSettings) -> Called:
-        spec, options = call.spec, call.options
+            dialect = mock_dialect(spec.kind)
+            return await self._call_mock(
+                _Call(kind, spec, options, dialect, outgoing, None, started_s)
+            )
+        if not offers(provider, spec.kind):
+            return Called(unsupported(spec.kind, provider.name))
         key = choose_key(
             provider,
             spec.model,
@@ -168,14 +164,39 @@ class Caller:
         )
         if isinstance(key, Failure):
             return Called(Fault(key, sent=False))
-        url = endpoint(provider, call.kind.request_type, key)
-        if url is None:
-            return Called(unsupported(call.kind.request_type, provider.name))
+        outgoing = outgoing._replace(
+            model=upstream_model(key, spec.model),
+            provider=provider,
+            key=key,
+            stream=spec.live is not None and spec.live.sink is not None,
+            now_s=self._clock.now() // 1_000_000,
+        )
+        dialect = dialect_of(provider.row, spec.kind)
+        call = _Call(kind, spec, options, dialect, outgoing, provider, started_s)
+        return await self._call_upstream(call, provider, key)
+
+    async def _call_upstream(
+        self, call: _Call, provider: ProviderSettings, key: KeySettings | None
+    ) -> Called:
+        spec, outgoing = call.spec, call.outgoing
         key_name = key.name if key is not None else None
-        if len(spec.body) <= BESIDE_BYTES:
-            prepared = call.adapter.build(call.kind, call.outgoing)
-        else:
-            prepared = await beside(len(spec.body), call.adapter.build, call.kind, call.outgoing)
+        try:
+            if len(spec.body) <= BESIDE_BYTES:
+                prepared = call.dialect.build(call.kind, outgoing)
+            else:
+                prepared = await beside(len(spec.body), call.dialect.build, call.kind, outgoing)
+        except CannotCarry as error:
+            return Called(cannot_carry(error.message, error.param), key_name)
+        url = endpoint(
+            provider,
+            spec.kind,
+            key,
+            model=outgoing.model,
+            path=prepared.path,
+            stream=outgoing.stream,
+        )
+        if url is None:
+            return Called(unsupported(spec.kind, provider.name))
         request = Request(
             "POST",
             url,
@@ -221,7 +242,7 @@ class Caller:
         if len(spec.body) > _MOCK_BYTES:
             text = f"the mock provider takes bodies of up to {_MOCK_BYTES} bytes"
             return Called(Fault(Failure(text, status_code=413), sent=False))
-        prepared = await beside(len(spec.body), call.adapter.build, call.kind, call.outgoing)
+        prepared = await beside(len(spec.body), call.dialect.build, call.kind, call.outgoing)
         reply = await beside(
             BESIDE_BYTES + 1 if _LARGE_MEDIA in spec.model else len(spec.body),
             mock.reply,
@@ -279,7 +300,7 @@ class Caller:
         if options.raw_response is not None:
             shows_response = options.raw_response
         read = partial(
-            openai_shaped.parse_reply,
+            replies.parse_reply,
             call.kind,
             status,
             content_type,
@@ -289,7 +310,10 @@ class Caller:
             model=call.spec.model,
             latency_ms=self._latency_ms(call),
             now_at=self._clock.now(),
-            read=partial(call.adapter.read, call.kind, call.outgoing),
+            read=partial(call.dialect.read, call.kind, call.outgoing),
+            refuse=call.dialect.refusal,
+            resolved=call.outgoing.model,
+            dropped=prepared.dropped,
             raw_request=prepared.body if shows_request else None,
             show_raw_response=shows_response,
         )
@@ -300,7 +324,7 @@ class Caller:
         """What is kept of an answer that its caller has had already."""
         if forwarded.failed or not forwarded.is_whole:
             what = "brought an error" if forwarded.failed else "ended before its last event"
-            failure = openai_shaped.invalid(f"the stream {what}")
+            failure = replies.invalid(f"the stream {what}")
             return Fault(
                 failure.of(
                     provider=call.spec.provider,
@@ -342,8 +366,9 @@ def _headers(
     """With the one place that opens a provider's secrets."""
     extra = {name: value.reveal() for name, value in provider.extra_headers}
     secret = key.value.reveal() if key is not None else None
+    shown = key_header(provider.row.auth, secret) if secret else None
     tag = f"{call.spec.job_id}/{call.spec.attempt}"
-    own = openai_shaped.build_headers(secret, extra, tag, prepared.content_type)
+    own = build_headers(shown, extra, tag, prepared.content_type, prepared.headers)
     if not call.options.forward:
         return tuple(own.items())
     theirs = {name.lower() for name in extra}

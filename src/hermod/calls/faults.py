@@ -67,6 +67,18 @@ def unsupported(request_type: str, provider: str) -> Fault:
     return Fault(Failure(text, code="unsupported_operation"), sent=False)
 
 
+def cannot_carry(message: str, param: str | None) -> Fault:
+    """A request that says something its provider has no words for. Nothing was sent."""
+    failure = Failure(
+        message,
+        status_code=400,
+        error_type="invalid_request_error",
+        code="unsupported_parameter",
+        param=param,
+    )
+    return Fault(failure, sent=False)
+
+
 def missing_headers(names: Iterable[str]) -> Fault:
     """A request without headers that the operator demands of every one (wire-contract 4.3)."""
     text = f"missing required headers: {', '.join(names)}"

@@ -12,7 +12,8 @@ from hermod.domain.provider import KeySettings, ProviderSettings
 from hermod.kinds import json_guard
 from hermod.net.client import HttpClient
 from hermod.net.messages import NetError, Request, Trust
-from hermod.providers import mock, openai_shaped
+from hermod.providers import mock
+from hermod.providers.prepare import build_headers, key_header
 from hermod.providers.registry import MOCK, models_url
 
 log = logging.getLogger(__name__)
@@ -95,9 +96,12 @@ class ModelLists:
 
     async def _ask(self, provider: ProviderSettings) -> None:
         key = next((key for key in provider.keys if key.enabled and key.value), None)
+        url = models_url(provider, key)
+        if url is None:
+            return
         request = Request(
             "GET",
-            models_url(provider, key),
+            url,
             _headers(provider, key),
             b"",
             Trust(not provider.insecure_skip_verify, provider.ca_cert_pem),
@@ -117,7 +121,8 @@ class ModelLists:
 def _headers(provider: ProviderSettings, key: KeySettings | None) -> tuple[tuple[str, str], ...]:
     extra = {name: value.reveal() for name, value in provider.extra_headers}
     secret = key.value.reveal() if key is not None else None
-    headers = openai_shaped.build_headers(secret, extra, "models")
+    shown = key_header(provider.row.auth, secret) if secret else None
+    headers = build_headers(shown, extra, "models")
     return tuple((name, value) for name, value in headers.items() if name != "Content-Type")
 
 

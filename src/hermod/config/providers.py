@@ -9,6 +9,7 @@ from typing import Final
 
 from hermod.config.addresses import address_fault, header_value_fault, host_address
 from hermod.config.custom import read_custom
+from hermod.config.key_configs import address, read_key_configs
 from hermod.config.section import Section, did_you_mean
 from hermod.config.settings import HermodSettings
 from hermod.domain.headers import CONNECTION_HEADERS, HEADER_NAME
@@ -22,11 +23,6 @@ from hermod.domain.provider import (
 )
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_KEY_CONFIGS_LATER: Final = (
-    "azure_key_config", "bedrock_key_config", "bedrock_mantle_key_config", "openai_key_config",
-    "replicate_key_config", "vertex_key_config",
-)  # fmt: skip
-_KEY_CONFIGS_WITH_URL: Final = ("ollama_key_config", "sgl_key_config", "vllm_key_config")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +107,7 @@ def _provider(
         name=name,
         origin=PurePath(entry.source.document.name).name,
         row=row,
-        base_url=_address(network, "base_url") or row.base_url,
+        base_url=address(network, "base_url") or row.base_url,
         keys=_keys(entry, name),
         # 0 is how Bifrost writes "not set" when it exports a configuration.
         attempt_timeout_s=network.integer("default_request_timeout_in_seconds", 0, 0, 604_800)
@@ -128,7 +124,7 @@ def _provider(
         proxy=_proxy(entry),
         custom=custom,
     )
-    if not found.keyless and not any(key.enabled and key.value for key in found.keys):
+    if not found.keyless and not any(key.usable for key in found.keys):
         entry.warn("has no usable key: its jobs will fail until it has one", "keys")
     capacity.later("buffer_size", int, "waiting jobs stay in the store, whose size has no limit")
     entry.later("store_raw_request_response", bool, "comes in a later release", neutral=False)
@@ -180,39 +176,26 @@ def _key(section: Section, unnamed: str) -> KeySettings:
     models = section.texts("models")
     if not models and section.members.get("models") == []:
         section.warn('an empty list means all models; write ["*"] to be plain', "models")
-    base_url, served = _key_address(section)
-    for name_later in _KEY_CONFIGS_LATER:
-        section.later(name_later, dict, "belongs to another provider's adapter", neutral={})
-    section.later("aliases", dict, "comes in a later release", neutral={})
+    about = read_key_configs(section)
     # Changes nothing as long as there are no batches.
     section.flag("use_for_batch_api")
     key = KeySettings(
         name=name,
         id=key_id or name,
         value=value,
-        models=served or (frozenset() if "*" in models else frozenset(models)),
+        models=about.served or (frozenset() if "*" in models else frozenset(models)),
         blacklisted_models=frozenset(section.texts("blacklisted_models")),
         weight=section.number("weight", 1.0, 0, 1_000_000),
+        concurrency=section.integer("concurrency", 0, 0, 100_000) or None,
         enabled=section.flag("enabled", default=True),
-        base_url=base_url,
+        base_url=about.base_url,
+        aliases=about.aliases,
+        azure=about.azure,
+        bedrock=about.bedrock,
+        vertex=about.vertex,
     )
     section.finish()
     return key
-
-
-def _key_address(section: Section) -> tuple[str | None, frozenset[str]]:
-    """The server a key belongs to, and the model served there, where the key says so.
-
-    The model wins over `models: ["*"]`: with several servers, each has only its own.
-    """
-    base_url: str | None = None
-    served: frozenset[str] = frozenset()
-    for name in _KEY_CONFIGS_WITH_URL:
-        part = section.section(name)
-        base_url = _address(part, "url") or base_url
-        served |= frozenset(filter(None, [part.text("model_name")]))
-        part.finish()
-    return base_url, served
 
 
 def _extra_headers(section: Section) -> tuple[tuple[str, Secret], ...]:
@@ -257,26 +240,6 @@ def _ca_cert_pem(network: Section) -> str | None:
         network.problem("is not a PEM certificate (-----BEGIN CERTIFICATE-----)", "ca_cert_pem")
         return None
     return text
-
-
-def _address(section: Section, key: str) -> str | None:
-    """An address without the slash at its end; None when absent.
-
-    `env.NAME` of an unset variable is a problem here: the default address would get the key.
-    """
-    written = section.take(key)
-    if isinstance(written, str) and written.startswith("env."):
-        written = section.source.environ.get(written.removeprefix("env."), "")
-        if not written:
-            section.problem("the environment variable it names is not set", key)
-    elif written is not None:
-        written = section.text(key)
-    if not written:
-        return None
-    if fault := address_fault(written):
-        section.problem(fault, key)
-        return None
-    return written.rstrip("/")
 
 
 def _from_environment(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from hermod.domain.failure import Failure
+from hermod.domain.usage import Usage
 
 
 class Retryable(StrEnum):
@@ -14,6 +15,10 @@ class Retryable(StrEnum):
     """5xx, 408, 529, or the way to the upstream broke."""
     RATE_LIMITED = "rate_limited"
     """429."""
+    OTHER_KEY = "other_key"
+    """401, 402, 403: this key is no good, another one may be."""
+    HELD = "held"
+    """Nothing was sent: the gateway itself stays away from the upstream for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,9 @@ class Answer:
     """The result as JSON, `extra_fields` included."""
     native: Native | None = None
     """What a synchronous caller gets instead; a job's result is always JSON."""
+    usage: Usage | None = None
+    cost_usd_nanos: int | None = None
+    """None when the price is unknown."""
 
 
 @dataclass(frozen=True, slots=True)

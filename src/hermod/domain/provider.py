@@ -1,7 +1,9 @@
 """What is known about a provider: its row in the table, and how the operator configured it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
 
 
 class Secret:
@@ -32,13 +34,34 @@ class Secret:
         return "Secret(***)" if self._value else "Secret()"
 
 
+NO_SECRET: Final = Secret()
+
+
+class Auth(StrEnum):
+    """How a request proves that it may be made."""
+
+    BEARER = "bearer"
+    """`Authorization: Bearer`, with the key."""
+    X_API_KEY = "x-api-key"
+    X_GOOG_API_KEY = "x-goog-api-key"
+    API_KEY = "api-key"
+    XI_API_KEY = "xi-api-key"
+    AZURE = "azure"
+    """`api-key`, or a token of Entra ID when the key has none."""
+    AWS = "aws"
+    """A bearer token when the key is one, otherwise a signature (SigV4)."""
+    GOOGLE = "google"
+    """`x-goog-api-key` when the key is one, otherwise a token for a service account."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An upstream that speaks OpenAI's wire format, as `providers/compatible.toml` describes it."""
+    """An upstream, as `providers/providers.toml` describes it."""
 
     name: str
     base_url: str
-    """The provider's root, without `/v1`: each path below is appended to it."""
+    """The provider's root, without `/v1`: each path below is appended to it. Where the key says
+    where it lives, `{region}` stands for that; empty when the operator must give the address."""
     key_env: tuple[str, ...]
     """Environment variables that may hold a key; the first one that is set counts."""
     url_env: tuple[str, ...]
@@ -46,7 +69,64 @@ class Row:
     keyless: bool
     """Works without a key; one is sent when there is one."""
     paths: Mapping[str, str]
-    """Path by request type. A type that is absent is one the provider does not offer."""
+    """Path by request type. A type that is absent is one the provider does not offer. `{model}`
+    stands for the model's name, escaped."""
+    stream_paths: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Paths of streams, where they differ."""
+    dialect: str = "openai"
+    """Whose wire format it speaks."""
+    dialects: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The same by request type, where one differs."""
+    auth: Auth = Auth.BEARER
+    drops: frozenset[str] = frozenset()
+    """OpenAI's fields that change nothing in the answer and that this upstream refuses."""
+    renames: Mapping[str, str] = field(default_factory=dict[str, str])
+    """OpenAI's fields that have another name here."""
+    models_path: str = "/v1/models"
+    """Where it lists its models; empty when it has no list."""
+
+    def dialect_of(self, request_type: str) -> str:
+        """The wire format of requests of this type."""
+        return self.dialects.get(request_type, self.dialect)
+
+
+@dataclass(frozen=True, slots=True)
+class AzureKey:
+    """`azure_key_config`"""
+
+    endpoint: str | None = None
+    """The resource's address, without a slash at its end."""
+    api_version: str | None = None
+    client_id: str | None = None
+    client_secret: Secret = NO_SECRET
+    tenant_id: str | None = None
+    scopes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BedrockKey:
+    """`bedrock_key_config`"""
+
+    access_key: Secret = NO_SECRET
+    secret_key: Secret = NO_SECRET
+    session_token: Secret = NO_SECRET
+    region: str | None = None
+    arn: str | None = None
+    """Of an inference profile's account and region, without the model's name."""
+    role_arn: str | None = None
+    external_id: str | None = None
+    role_session_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VertexKey:
+    """`vertex_key_config`"""
+
+    project_id: str | None = None
+    project_number: str | None = None
+    region: str | None = None
+    auth_credentials: Secret = NO_SECRET
+    """A service account's JSON; empty for the machine's own account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +142,27 @@ class KeySettings:
     """Models it may not be used for, whatever `models` says; `*` is all."""
     weight: float = 1.0
     enabled: bool = True
+    concurrency: int | None = None
+    """Calls in flight at once with this key, per process; None: as many as the provider takes."""
     base_url: str | None = None
     """The address this key belongs to, when it is not the provider's (vLLM, Ollama, SGLang)."""
+    aliases: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What a model is called here: deployments, inference profiles, versions."""
+    azure: AzureKey | None = None
+    bedrock: BedrockKey | None = None
+    vertex: VertexKey | None = None
 
     def allows(self, model: str) -> bool:
         """Whether the key may be used for this model. Refusing wins over allowing."""
         if self.blacklisted_models and not self.blacklisted_models.isdisjoint({model, "*"}):
             return False
         return not self.models or model in self.models
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is anything to call with."""
+        own = self.azure or self.bedrock or self.vertex
+        return self.enabled and bool(self.value or self.base_url or own)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,23 @@
-"""Which dialect an upstream speaks."""
+"""Which dialect a request to a provider is written in."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
-from hermod.providers import cohere, openai_shaped
-from hermod.providers.adapter import Adapter
+from hermod.domain.provider import Row
+from hermod.providers import cohere_rerank, openai_shaped
+from hermod.providers.adapter import Dialect
 
-_RERANK: Final = "rerank"
+DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType(
+    {each.name: each for each in (openai_shaped.DIALECT, cohere_rerank.DIALECT)}
+)
 
 
-def adapter_for(request_type: str) -> Adapter:
-    """The dialect of a request type on an upstream of `compatible.toml`.
+def dialect_of(row: Row, request_type: str) -> Dialect:
+    """The dialect of requests of this type."""
+    return DIALECTS[row.dialect_of(request_type)]
 
-    OpenAI has no rerank: all who offer one speak Cohere's.
-    """
-    return cohere if request_type == _RERANK else openai_shaped
+
+def mock_dialect(request_type: str) -> Dialect:
+    """What the mock speaks: OpenAI has no rerank, all who offer one speak Cohere's."""
+    return cohere_rerank.DIALECT if request_type == "rerank" else openai_shaped.DIALECT

@@ -4,49 +4,35 @@ Values travel as bytes, in both directions: what a client wrote reaches the upst
 numbers, key order and escapes, and what the upstream wrote reaches the client (design.md 8, 4).
 """
 
-import re
-from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
-from hermod import __version__
 from hermod.domain.failure import Failure
-from hermod.domain.outcome import Answer, Fault, Native, Outcome, Retryable
-from hermod.kinds import json_guard
-from hermod.kinds.kind import AnyKind, Holds, JsonKind, Kind, Reply
-from hermod.kinds.shapes import ABSENT, begins, is_empty_array, is_empty_text
+from hermod.kinds.kind import AnyKind, JsonKind, Kind
 from hermod.providers import multipart_body
-from hermod.providers.adapter import Answered, Outgoing, Prepared
-from hermod.providers.upstream_errors import (
-    is_html,
-    refusal,
-    retry_after_s,
-    retryable,
-    shown,
-    told_by,
-)
+from hermod.providers.adapter import Answered, Dialect, Outgoing, Prepared
+from hermod.providers.replies import read_answer
 
-_DEPTH_MAX: Final = 256
-"""Levels of a reply; more than any answer has, and few enough for every decoder."""
-UNREADABLE: Final = "failed to unmarshal response from provider API"
-_EMPTY: Final = "empty response received from provider"
 _JSON: Final = "application/json"
-_INVALID: Final = "upstream_invalid"
-"""`error.type` of a reply that claims success and is no answer (reliability.md F11)."""
+_NOTHING: Final[frozenset[str]] = frozenset()
+_NO_RENAMES: Final[Mapping[str, str]] = {}
 
 _members_of: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_begins_with_object: Final = re.compile(rb"\[[ \t\r\n]*\{").match
-_says_something: Final = re.compile(rb'\{[ \t\r\n]*"|"[^"]').match
-"""An object with a member, or a text with a character."""
 
 
 def build(kind: AnyKind, outgoing: Outgoing) -> Prepared:
     """See `hermod.providers.adapter.Adapter.build`."""
     if isinstance(kind, JsonKind):
+        row = outgoing.provider.row if outgoing.provider is not None else None
         body = build_body(
-            kind, outgoing.body, outgoing.model, forward_unknown=outgoing.forward_unknown
+            kind,
+            outgoing.body,
+            outgoing.model,
+            forward_unknown=outgoing.forward_unknown,
+            drops=row.drops if row is not None else _NOTHING,
+            renames=row.renames if row is not None else _NO_RENAMES,
         )
         return Prepared(_JSON, body)
     assert outgoing.content_type is not None
@@ -61,97 +47,33 @@ def build(kind: AnyKind, outgoing: Outgoing) -> Prepared:
     return Prepared(content_type, body)
 
 
-def build_body(kind: Kind, body: bytes, model: str, *, forward_unknown: bool) -> bytes:
+def build_body(
+    kind: Kind,
+    body: bytes,
+    model: str,
+    *,
+    forward_unknown: bool,
+    drops: frozenset[str] = _NOTHING,
+    renames: Mapping[str, str] = _NO_RENAMES,
+) -> bytes:
     """The request for the upstream: `body` with its `model` replaced and the gateway's fields gone.
 
     `body` passed `kind.check`. Undocumented fields are left out unless `forward_unknown`.
     """
     members = _members_of(body)
     members["model"] = msgspec.Raw(msgspec.json.encode(model))
-    return msgspec.json.encode(
-        {
-            name: value
-            for name, value in members.items()
-            if name not in kind.never_sent and (forward_unknown or name in kind.known_fields)
-        }
-    )
-
-
-def build_headers(
-    key: str | None, extra: Mapping[str, str], request_tag: str, content_type: str = _JSON
-) -> dict[str, str]:
-    """The headers of a request. Of those in `extra` none replaces the gateway's own but the agent.
-
-    `request_tag` names the attempt, so that both ends can find it in their logs.
-    """
-    own = {"Content-Type": content_type, "X-Client-Request-Id": request_tag}
-    if key:
-        own["Authorization"] = f"Bearer {key}"
-    taken = {name.lower() for name in own}
-    theirs = {name: value for name, value in extra.items() if name.lower() not in taken}
-    if "user-agent" not in {name.lower() for name in theirs}:
-        theirs["User-Agent"] = f"Hermod/{__version__}"
-    return theirs | own
-
-
-def parse_reply(
-    kind: Kind,
-    status: int,
-    content_type: str | None,
-    body: bytes,
-    retry_after: str | None,
-    *,
-    provider: str,
-    model: str,
-    latency_ms: int,
-    now_at: int,
-    read: Callable[[str | None, bytes], Answered | Failure] | None = None,
-    raw_request: bytes | None = None,
-    show_raw_response: bool = False,
-) -> Outcome:
-    """What the upstream's reply comes to: an accepted result, or a fault (wire-contract 4.6).
-
-    `now_at` (microseconds) is for a `retry_after` that is a date; `read` is the dialect's, where it
-    is not this one. With `raw_request` and `show_raw_response` the caller sees what the upstream
-    saw and said (`extra_fields.raw_request`, `.raw_response`). Never raises.
-    """
-    if 200 <= status < 300:
-        found = read(content_type, body) if read else read_answer(kind.reply, content_type, body)
-    elif 400 <= status < 600:
-        found = refusal(status, content_type, body)
-    elif 300 <= status < 400:
-        # Never followed: it would carry the key to another host (reliability.md F13).
-        found = invalid("unexpected redirect")
-    else:
-        found = invalid(f"unexpected status {status}")
-    raw_response = body if show_raw_response else None
-    if isinstance(found, Failure):
-        again = retryable(found)
-        failure = found.of(provider=provider, model=model, request_type=kind.request_type)
-        return Fault(
-            failure.showing(raw_request, raw_response),
-            again,
-            None if again is Retryable.NO else retry_after_s(retry_after, now_at),
-        )
-    extra_fields: dict[str, object] = {
-        "request_type": kind.request_type,
-        "provider": provider,
-        "model_requested": model,
-        # The two names that newer clients look for (wire-contract 1.16).
-        "original_model_requested": model,
-        "resolved_model_used": model,
-        "latency": latency_ms,
-        "chunk_index": 0,
+    sent = {
+        name: value
+        for name, value in members.items()
+        if name not in kind.never_sent and (forward_unknown or name in kind.known_fields)
     }
-    for name, raw in (("raw_request", raw_request), ("raw_response", raw_response)):
-        if raw is not None:
-            extra_fields[name] = _as_json(raw)
-    end = found.body.rindex(b"}")
-    return Answer(
-        b'%b,"extra_fields":%b}'
-        % (memoryview(found.body)[:end], msgspec.json.encode(extra_fields)),
-        found.native,
-    )
+    if drops or renames:
+        for name in drops & sent.keys():
+            del sent[name]
+        for name, theirs in renames.items():
+            if name in sent:
+                sent[theirs] = sent.pop(name)
+    return msgspec.json.encode(sent)
 
 
 def read(
@@ -161,107 +83,5 @@ def read(
     return read_answer(kind.reply, content_type, body)
 
 
-def read_answer(expected: Reply, content_type: str | None, body: bytes) -> Answered | Failure:
-    """The reply's JSON without `extra_fields`, or why it is no answer."""
-    if not body.strip() and not (expected.text_as and expected.may_be_empty):
-        return invalid(_EMPTY)
-    label = (content_type or "").partition(";")[0].strip().lower()
-    if expected.binary_as and _is_binary(label, body) and not is_html(content_type, body):
-        encoded = b64encode(body)
-        whole = b'{"%b":"%b"}' % (expected.binary_as.encode(), encoded)
-        return Answered(whole, Native(label or "application/octet-stream", body))
-    members = _decoded(body)
-    if isinstance(members, str):
-        # The label counts only where the body is no JSON: many servers get it wrong.
-        if is_html(content_type, body):
-            return invalid("HTML response received from provider", shown(body))
-        if expected.text_as and label != _JSON:
-            return _plain_text(expected.text_as, content_type, body)
-        return invalid(UNREADABLE, members)
-    wrong = _error_in(members, body) or _lack_in(members, expected)
-    if wrong is not None:
-        return wrong
-    if members.pop("extra_fields", None) is not None:
-        return Answered(msgspec.json.encode(members))
-    return Answered(body)
-
-
-def _is_binary(label: str, body: bytes) -> bool:
-    """Whether a reply is bytes, where bytes are an answer. Some servers do not label errors."""
-    if label.startswith(("audio/", "application/octet-stream")):
-        return True
-    return label != _JSON and not body[:64].lstrip().startswith(b"{")
-
-
-def _plain_text(member: str, content_type: str | None, body: bytes) -> Answered | Failure:
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        return invalid(UNREADABLE, "invalid UTF-8")
-    native = Native(content_type or "text/plain; charset=utf-8", body)
-    return Answered(msgspec.json.encode({member: text}), native)
-
-
-def _as_json(raw: bytes) -> msgspec.Raw | str:
-    """The JSON text itself, or the text as a string."""
-    if isinstance(_decoded(raw), str):
-        return shown(raw)
-    return msgspec.Raw(raw)
-
-
-def _decoded(body: bytes) -> dict[str, msgspec.Raw] | str:
-    """The members of a JSON object, or why it is none."""
-    found = json_guard.problem(body, _DEPTH_MAX)
-    if found is not None:
-        return found
-    try:
-        return _members_of(body)
-    except msgspec.DecodeError as error:
-        return str(error)
-
-
-def _lack_in(members: Mapping[str, msgspec.Raw], expected: Reply) -> Failure | None:
-    """What the reply lacks of an answer of its kind."""
-    essential = members.get(expected.essential, ABSENT)
-    if expected.holds is Holds.TEXT:
-        fits = begins(essential) == '"' and (expected.may_be_empty or not is_empty_text(essential))
-    elif is_empty_array(essential):
-        if expected.may_be_empty:
-            return None
-        return invalid(_EMPTY, f"`{expected.essential}` is empty")
-    else:
-        fits = _begins_with_object(essential)
-    if not fits:
-        return invalid(UNREADABLE, f"`{expected.essential}` is not {expected.holds.value}")
-    return None
-
-
-def _error_in(members: Mapping[str, msgspec.Raw], body: bytes) -> Failure | None:
-    """The error that a reply with a 2xx status holds, if it does.
-
-    Some servers send every error so, with the HTTP status as its code (OpenRouter): then it is an
-    error of that status.
-    """
-    error = members.get("error")
-    if error is None or not _says_something(error):
-        if bytes(members.get("object", b"")) != b'"error"':
-            return None
-        error = None
-    told = told_by(body)
-    if told is None and error is not None:
-        told = told_by(b'{"error":%b}' % error)
-    if told is None:
-        return invalid(UNREADABLE, shown(body))
-    if told.code is not None and re.fullmatch(r"[45][0-9][0-9]", told.code):
-        return told.failure(int(told.code))
-    return Failure(
-        told.message or UNREADABLE,
-        error_type=_INVALID,
-        code=told.code or told.type,
-        param=told.param,
-        event_id=told.event_id,
-    )
-
-
-def invalid(message: str, cause: str | None = None) -> Failure:
-    return Failure(message, error_type=_INVALID, cause=cause)
+DIALECT: Final = Dialect("openai", build, read)
+"""What most upstreams speak."""

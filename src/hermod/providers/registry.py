@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from importlib import resources
 from types import MappingProxyType
 from typing import Final, cast
+from urllib.parse import quote
 
-from hermod.domain.provider import KeySettings, ProviderSettings, Row
+from hermod.domain.provider import Auth, KeySettings, ProviderSettings, Row
 from hermod.kinds.registry import KIND_BY_TYPE
+from hermod.providers.adapters import DIALECTS
 
 MOCK: Final = "mock"
 """The provider inside this process; it is no row."""
@@ -27,24 +29,40 @@ KNOWN_PROVIDERS: Final = frozenset(
 )
 """Every prefix that makes `prefix/model` a model, beside the operator's own."""
 
-_ROOT: Final = re.compile(r"https?://[a-z0-9.-]+(?::\d+)?(?:/[a-z0-9._-]+)*(?<!/v1)")
-_PATH: Final = re.compile(r"(?:/[a-z0-9._-]+)+")
+_ROOT: Final = re.compile(r"https?://[a-z0-9.{}-]+(?::\d+)?(?:/[a-z0-9._-]+)*(?<!/v1)|")
+_PATH: Final = re.compile(r"(?:/(?:[A-Za-z0-9._:-]|\{model\})+)+(?:\?[a-z=]+)?")
+_AWS_REGION: Final = "us-east-1"
 _VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]+")
-_FIELDS: Final = frozenset({"base_url", "key_env", "url_env", "keyless", "paths"})
+_FIELDS: Final = frozenset(
+    [
+        "base_url",
+        "key_env",
+        "url_env",
+        "keyless",
+        "paths",
+        "stream_paths",
+        "dialect",
+        "dialects",
+        "auth",
+        "drops",
+        "renames",
+        "models_path",
+    ]
+)
 
 
 def load_rows() -> Mapping[str, Row]:
-    """The rows of `compatible.toml` by name. The caller keeps them; each call reads the file.
+    """The rows of `providers.toml` by name. The caller keeps them; each call reads the file.
 
     Raises:
         ValueError: the table is wrong; names the row.
     """
-    text = resources.files("hermod.providers").joinpath("compatible.toml").read_text("utf-8")
+    text = resources.files("hermod.providers").joinpath("providers.toml").read_text("utf-8")
     return parse_rows(text)
 
 
 def parse_rows(text: str) -> Mapping[str, Row]:
-    """The rows of a table in the form of `compatible.toml`.
+    """The rows of a table in the form of `providers.toml`.
 
     Raises:
         ValueError: the table is wrong; names the row.
@@ -55,15 +73,23 @@ def parse_rows(text: str) -> Mapping[str, Row]:
 
 def _row(name: str, table: object) -> Row:
     members = cast("dict[str, object]", table) if isinstance(table, dict) else {}
-    paths = members.get("paths")
+    auth = str(members.get("auth", Auth.BEARER))
     row = Row(
         name=name,
         base_url=str(members.get("base_url")),
         key_env=_words(members.get("key_env")),
         url_env=_words(members.get("url_env", [])),
         keyless=members.get("keyless", False) is True,
-        paths=MappingProxyType(cast("dict[str, str]", paths) if isinstance(paths, dict) else {}),
+        paths=_texts(members.get("paths")),
+        stream_paths=_texts(members.get("stream_paths")),
+        dialect=str(members.get("dialect", "openai")),
+        dialects=_texts(members.get("dialects")),
+        auth=Auth(auth) if auth in set(Auth) else Auth.BEARER,
+        drops=frozenset(_words(members.get("drops", []))),
+        renames=_texts(members.get("renames")),
+        models_path=str(members.get("models_path", "/v1/models")),
     )
+    types = KIND_BY_TYPE.keys()
     checks = {
         "unknown name, add it to KNOWN_PROVIDERS": name in KNOWN_PROVIDERS,
         "unknown or missing fields": members.keys() <= _FIELDS,
@@ -74,8 +100,15 @@ def _row(name: str, table: object) -> Row:
         "key_env: a provider that needs a key needs a name": row.keyless or row.key_env,
         "keyless: expected true or false": isinstance(members.get("keyless", False), bool),
         "paths: expected /paths by request type": row.paths
-        and row.paths.keys() <= KIND_BY_TYPE.keys()
-        and all(_PATH.fullmatch(str(path)) for path in row.paths.values()),
+        and row.paths.keys() <= types
+        and row.stream_paths.keys() <= row.paths.keys()
+        and all(
+            _PATH.fullmatch(path) for path in (*row.paths.values(), *row.stream_paths.values())
+        ),
+        "dialect, dialects: unknown": {row.dialect, *row.dialects.values()} <= DIALECTS.keys()
+        and row.dialects.keys() <= row.paths.keys(),
+        "auth: unknown": auth in set(Auth),
+        "models_path: expected a path": row.models_path == "" or _PATH.fullmatch(row.models_path),
     }
     for rule, kept in checks.items():
         if not kept:
@@ -83,36 +116,81 @@ def _row(name: str, table: object) -> Row:
     return row
 
 
+def _texts(value: object) -> Mapping[str, str]:
+    members = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+    return MappingProxyType({name: str(text) for name, text in members.items()})
+
+
 def _words(value: object) -> tuple[str, ...]:
     items = cast("list[object]", value) if isinstance(value, list) else [value]
     return tuple(str(item) for item in items)
 
 
-def models_url(provider: ProviderSettings, key: KeySettings | None = None) -> str:
-    """Where a provider of this shape lists its models."""
-    base_url = (key.base_url if key else None) or provider.base_url
-    return base_url.rstrip("/").removesuffix("/v1") + "/v1/models"
+def models_url(provider: ProviderSettings, key: KeySettings | None = None) -> str | None:
+    """Where a provider lists its models; None when it has no list or its address is not known."""
+    root = _root(provider, key)
+    path = provider.row.models_path
+    return root + path if root and path else None
 
 
 def endpoint(
-    provider: ProviderSettings, request_type: str, key: KeySettings | None = None
+    provider: ProviderSettings,
+    request_type: str,
+    key: KeySettings | None = None,
+    *,
+    model: str = "",
+    path: str | None = None,
+    stream: bool = False,
 ) -> str | None:
     """The URL a request of this type goes to, None when the provider does not offer the type.
 
     The address is the provider's root, so a `/v1` at its end is not doubled (design.md 3.4). A key
-    with an address of its own brings it along. The model is never part of the URL here.
+    with an address of its own brings it along. `path` is a dialect's own, instead of the table's;
+    `{model}` in it stands for the model's name.
     """
     custom = provider.custom
-    allowed = custom.allowed_requests if custom else None
-    if allowed is not None and request_type not in allowed:
+    if not offers(provider, request_type):
         return None
-    base_url = (key.base_url if key else None) or provider.base_url
-    root = base_url.rstrip("/").removesuffix("/v1")
     override = custom.path_overrides.get(request_type) if custom else None
     if override is None:
-        path = provider.row.paths.get(request_type)
-        return None if path is None else root + path
+        row = provider.row
+        if path is None and stream:
+            path = row.stream_paths.get(request_type)
+        found = path or row.paths.get(request_type)
+        if found is None:
+            return None
+        if "{" in found:
+            found = found.replace("{model}", quote(model, safe=""))
+        return _root(provider, key) + found
     if "://" in override:
         return override
     # An override is appended to what was written, unless both name the version.
-    return (root if override.startswith("/v1/") else base_url.rstrip("/")) + override
+    if override.startswith("/v1/"):
+        return _root(provider, key) + override
+    return ((key.base_url if key else None) or provider.base_url).rstrip("/") + override
+
+
+def offers(provider: ProviderSettings, request_type: str) -> bool:
+    """Whether requests of this type can be sent there."""
+    custom = provider.custom
+    if custom is None:
+        return request_type in provider.row.paths
+    if custom.allowed_requests is not None and request_type not in custom.allowed_requests:
+        return False
+    return request_type in provider.row.paths or request_type in custom.path_overrides
+
+
+def _root(provider: ProviderSettings, key: KeySettings | None) -> str:
+    base_url = (key.base_url if key else None) or provider.base_url
+    if "{" in base_url:
+        base_url = base_url.replace("{region}", region_of(key))
+    return base_url.rstrip("/").removesuffix("/v1")
+
+
+def region_of(key: KeySettings | None) -> str:
+    """Where the key says that its provider lives."""
+    if key is not None and key.bedrock is not None:
+        return key.bedrock.region or _AWS_REGION
+    if key is not None and key.vertex is not None:
+        return key.vertex.region or "global"
+    return _AWS_REGION

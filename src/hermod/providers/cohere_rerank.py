@@ -13,8 +13,8 @@ import msgspec
 from hermod.domain.failure import Failure
 from hermod.kinds.kind import AnyKind
 from hermod.kinds.shapes import ABSENT, is_null
-from hermod.providers import openai_shaped
-from hermod.providers.adapter import Answered, Outgoing, Prepared
+from hermod.providers import openai_shaped, replies
+from hermod.providers.adapter import Answered, Dialect, Outgoing, Prepared
 
 _AS_THEY_ARE: Final = ("query", "top_n", "max_tokens_per_doc", "priority")
 _OURS: Final = frozenset(_AS_THEY_ARE) | {
@@ -89,13 +89,11 @@ def read(
     try:
         reply = _read_reply(checked.body)
     except msgspec.ValidationError as error:
-        return openai_shaped.invalid(openai_shaped.UNREADABLE, str(error))
+        return replies.invalid(replies.UNREADABLE, str(error))
     results: list[dict[str, object]] = []
     for result in reply.results:
         if not 0 <= result.index < len(asked.documents):
-            return openai_shaped.invalid(
-                openai_shaped.UNREADABLE, f"there is no document {result.index}"
-            )
+            return replies.invalid(replies.UNREADABLE, f"there is no document {result.index}")
         shown: dict[str, object] = {
             "index": result.index,
             "relevance_score": result.relevance_score,
@@ -116,3 +114,7 @@ def read(
             usage["completion_tokens_details"] = {"num_search_queries": int(billed.search_units)}
         answer["usage"] = usage
     return Answered(msgspec.json.encode(answer))
+
+
+DIALECT: Final = Dialect("cohere_rerank", build, read)
+"""Rerank as Cohere and others speak it."""

@@ -1,0 +1,83 @@
+"""The members of a request on their way into another dialect: none is lost without a word."""
+
+from collections.abc import Iterable
+from typing import Any, Final, cast
+
+import msgspec
+
+from hermod.kinds.kind import AnyKind
+from hermod.providers.adapter import CannotCarry, Outgoing
+
+WITHOUT_EFFECT: Final = frozenset(
+    {
+        "fallbacks",
+        "metadata",
+        "model",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "stream",
+        "stream_options",
+        "user",
+        "verbosity",
+    }
+)
+"""What says nothing about the answer to give: left out where an upstream has no place for it."""
+
+
+class Cargo:
+    """A decoded JSON body, and which of its members have been carried over."""
+
+    def __init__(self, kind: AnyKind, outgoing: Outgoing) -> None:
+        self.members: dict[str, Any] = cast("dict[str, Any]", msgspec.json.decode(outgoing.body))
+        self._known = kind.known_fields
+        self._outgoing = outgoing
+        self._left = {name for name, value in self.members.items() if value is not None}
+        self._left -= WITHOUT_EFFECT
+
+    def take(self, name: str) -> Any:
+        """The member, None when it is absent or null; it counts as carried."""
+        self._left.discard(name)
+        return self.members.get(name)
+
+    def pass_over(self, names: Iterable[str]) -> None:
+        """Count members as carried that mean nothing to the answer."""
+        self._left.difference_update(names)
+
+    def unknown(self) -> dict[str, Any]:
+        """Undocumented members that shall go along as they are (`extra_params`), if any shall."""
+        if not self._outgoing.forward_unknown:
+            return {}
+        return {name: self.members[name] for name in self._left if name not in self._known}
+
+    def finish(self, usual: dict[str, object] | None = None) -> tuple[str, ...]:
+        """The documented members that were left out, if that is allowed.
+
+        A member that asks for nothing, or for its default in `usual`, is no loss.
+
+        Raises:
+            CannotCarry: there are some, and the operator did not say to drop them.
+        """
+        defaults = usual or {}
+        lost = sorted(
+            name
+            for name in self._left & self._known
+            if not _says_nothing(self.members[name])
+            and (name not in defaults or self.members[name] != defaults[name])
+        )
+        if lost and not self._outgoing.drop_unsupported:
+            provider = self._outgoing.provider
+            whom = f"{provider.name} provider" if provider is not None else "this provider"
+            raise CannotCarry(
+                f"{', '.join(lost)}: not supported by {whom}; leave it out, or set "
+                "client.compat.should_drop_params to have such fields dropped",
+                param=lost[0],
+            )
+        return tuple(lost)
+
+
+def _says_nothing(value: object) -> bool:
+    """Whether a value asks for nothing, whatever the field. A zero may ask for something."""
+    return value is False or value in ("", [], {})
