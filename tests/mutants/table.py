@@ -31,6 +31,8 @@ CLAIMS: Final = f"{CONTRACT}/test_claim.py"
 RECOVERY: Final = f"{CONTRACT}/test_recovery.py"
 READ: Final = f"{CONTRACT}/test_read.py"
 CANCEL: Final = f"{CONTRACT}/test_cancel.py"
+METERED: Final = f"{CONTRACT}/test_metered.py"
+TARGETS: Final = f"{CONTRACT}/test_targets.py"
 NOT_TO_BE_SEEN: Final = f"{CANCEL}::test_a_job_that_is_not_to_be_seen_is_not_cancelled"
 WORKER: Final = "tests/worker/test_worker.py"
 
@@ -58,8 +60,8 @@ _ANY_WORKER: Final = "WHERE id = ? AND state = 'running' AND attempt = ? AND ? <
 _ANY_HOLDER: Final = "WHERE id = ? AND attempt = ? AND ? <> ''"
 
 _FINISH: Final = "    suspicion = 0, worker_id = NULL, lease_until = NULL\n"
-_PUT_BACK: Final = "    suspicion = iif(?, 0, suspicion), worker_id = NULL, lease_until = NULL\n"
-_NEXT: Final = "    suspicion = iif(?, 0, suspicion), lease_until = ?\n"
+_PUT_BACK: Final = "    worker_id = NULL, lease_until = NULL\n"
+_NEXT: Final = "suspicion = iif(?, 0, suspicion), lease_until = ?\n"
 _RENEW: Final = "-- name: renew_lease\nUPDATE job SET lease_until = ?\n"
 _HANDLE: Final = "    SELECT seq FROM job "
 _REQUEST: Final = "FROM job LEFT JOIN request ON request.seq = job.seq\n"
@@ -153,10 +155,10 @@ QUERIES_ON_SQLITE: Final = (
     ),
     on_sqlite(
         "an admin reads the jobs of other tenants",
-        "status_code, request_id, lane, model, result.part, result.size, result.body\n"
+        "    input_tokens, output_tokens, cost_usd_nanos\n"
         "FROM job LEFT JOIN result ON result.seq = job.seq\n"
         "WHERE id = :id AND tenant_id = :tenant_id AND",
-        "status_code, request_id, lane, model, result.part, result.size, result.body\n"
+        "    input_tokens, output_tokens, cost_usd_nanos\n"
         "FROM job LEFT JOIN result ON result.seq = job.seq\nWHERE id = :id AND",
         f"{READ}::test_a_stranger_sees_no_job",
     ),
@@ -178,6 +180,32 @@ QUERIES_ON_SQLITE: Final = (
         "DO UPDATE SET data = excluded.data",
         f"{CONTRACT}/test_groups.py::test_a_second_submit_of_an_id_fails_and_changes_nothing",
     ),
+)
+
+_SUM: Final = "coalesce(cost_usd_nanos + ?6, cost_usd_nanos, ?6),\n    "
+
+METERED_ON_SQLITE: Final = tuple(
+    on_sqlite(name, _SUM + after, changed + after, f"{METERED}::{test}")
+    for name, changed, after, test in (
+        (
+            "an attempt in the slot takes the place of what was used before it",
+            "?6,\n    ",
+            f"attempts_spent = attempts_spent + ?, {_NEXT}",
+            "test_what_was_used_is_known_before_the_job_ends",
+        ),
+        (
+            "a job that is put back forgets what it used",
+            "cost_usd_nanos,\n    ",
+            "attempts_spent = attempts_spent + ?, suspicion = iif(?, 0, suspicion), run_at = ?,\n",
+            "test_what_was_used_is_known_before_the_job_ends",
+        ),
+        (
+            "a call without a price takes the others' away",
+            "coalesce(cost_usd_nanos, 0) + ?6,\n    ",
+            "suspicion = 0,",
+            "test_an_attempt_without_a_price_adds_its_tokens",
+        ),
+    )
 )
 
 _CANCELLABLE: Final = """-- name: cancellable
@@ -237,8 +265,8 @@ VERBS_OF_SQLITE: Final = (
     ),
     in_verbs(
         "a claim records no attempt",
-        '        tx.run("insert_attempt", (seq, attempt, lane, model, claim.worker_id, tx.now))\n',
-        "",
+        '        tx.run("insert_attempt", (seq, attempt, *goes_to, claim.worker_id, tx.now))\n',
+        "        assert goes_to\n",
         f"{CLAIMS}::test_a_claimed_job_has_an_attempt_on_record",
     ),
     in_verbs(
@@ -249,10 +277,22 @@ VERBS_OF_SQLITE: Final = (
     ),
     in_verbs(
         "the next attempt is not recorded",
-        '            tx.run("insert_attempt", (seq, n, lane, model, lease.worker_id, tx.now))\n',
-        "            assert n\n",
+        '            tx.run("insert_attempt", (seq, n, *goes_to, lease.worker_id, tx.now))\n',
+        "            assert n and goes_to\n",
         f"{CONTRACT}/test_attempts.py::"
         "test_a_job_has_one_attempt_in_flight_while_it_runs_and_none_after",
+    ),
+    in_verbs(
+        "a job that was put back goes to its own provider",
+        "        goes_to = target or (lane, model)\n",
+        "        goes_to = (lane, model)\n",
+        f"{TARGETS}::test_a_job_put_back_goes_on_at_its_target",
+    ),
+    in_verbs(
+        "the next attempt goes to the job's own provider",
+        "            goes_to = ended.target or (lane, model)\n",
+        "            goes_to = (lane, model)\n",
+        f"{TARGETS}::test_the_next_attempt_goes_to_its_target",
     ),
     in_verbs(
         "a finish is not counted",
@@ -444,11 +484,11 @@ QUERIES_ON_POSTGRES: Final = (
     ),
     on_postgres(
         "a claim records no attempt",
-        "    SELECT id, attempt, 'sending', lane, model, $5, now FROM claimed\n"
+        "        $5, now FROM claimed\n"
         "), counts AS (\n    INSERT INTO hermod.job_count (tenant_id, lane, state, shard, n)\n"
         "    SELECT tenant_id, lane, moved.state, pg_backend_pid() % 32, sum(delta) FROM claimed\n"
         "    CROSS JOIN LATERAL (VALUES (was, -1)",
-        "    SELECT id, attempt, 'sending', lane, model, $5, now FROM claimed WHERE false\n"
+        "        $5, now FROM claimed WHERE false\n"
         "), counts AS (\n    INSERT INTO hermod.job_count (tenant_id, lane, state, shard, n)\n"
         "    SELECT tenant_id, lane, moved.state, pg_backend_pid() % 32, sum(delta) FROM claimed\n"
         "    CROSS JOIN LATERAL (VALUES (was, -1)",
@@ -536,6 +576,76 @@ QUERIES_ON_POSTGRES: Final = (
     ),
 )
 
+_ALL_SUMS: Final = (
+    "        cost_usd_nanos = coalesce(job.cost_usd_nanos + asked.cost_usd_nanos,"
+    " job.cost_usd_nanos,\n            asked.cost_usd_nanos),\n"
+)
+_REPLACED: Final = "        cost_usd_nanos = asked.cost_usd_nanos,\n"
+_SPENT: Final = """        attempts_spent = attempts_spent + spent::integer,
+        suspicion = CASE WHEN outcome = 'failed' THEN 0 ELSE suspicion END,
+"""
+
+METERED_ON_POSTGRES: Final = tuple(
+    on_postgres(name, _ALL_SUMS + after, _REPLACED + after, f"{METERED}::{test}")
+    for name, after, test in (
+        (
+            "an attempt in the slot takes the place of what was used before it",
+            f"{_SPENT}        lease_until =",
+            "test_what_was_used_is_known_before_the_job_ends",
+        ),
+        (
+            "a job that is put back forgets what it used before",
+            f"{_SPENT}        worker_id = NULL",
+            "test_a_job_has_used_what_its_attempts_have",
+        ),
+        (
+            "a finish takes the place of what was used before it",
+            "        suspicion = 0,",
+            "test_what_was_used_outlives_a_lost_lease_and_a_crash",
+        ),
+    )
+)
+
+_AIMED: Final = """'sending', coalesce(target_provider, lane), coalesce(target_model, model),
+        $5, now FROM claimed
+), counts AS (
+    INSERT INTO hermod.job_count (tenant_id, lane, state, shard, n)
+    SELECT tenant_id, lane, moved.state, pg_backend_pid() % 32, sum(delta) FROM claimed
+    CROSS JOIN LATERAL """
+_AT_ITS_OWN: Final = ("coalesce(target_provider, lane)", "lane")
+
+TARGETS_ON_POSTGRES: Final = (
+    on_postgres(
+        "the next attempt goes to the job's own provider",
+        "coalesce(asked.target_provider, lane) AS provider",
+        "lane AS provider",
+        f"{TARGETS}::test_the_next_attempt_goes_to_its_target",
+    ),
+    *(
+        on_postgres(name, _AIMED + claimed, _AIMED.replace(*_AT_ITS_OWN) + claimed, test)
+        for name, claimed, test in (
+            (
+                "a job that was put back goes to its own provider",
+                "(VALUES (was, -1)",
+                f"{TARGETS}::test_a_job_put_back_goes_on_at_its_target",
+            ),
+            (
+                "a suspect goes to its own provider",
+                "(VALUES ('waiting', -1), ('running', 1)) AS moved",
+                f"{TARGETS}::test_a_suspect_goes_on_at_its_target",
+            ),
+        )
+    ),
+    Mutant(
+        "postgresql: what a claim took unheard forgets where it goes",
+        POSTGRES,
+        "ttl_s, options, target_provider, target_model, progress\n)",
+        "ttl_s, options, NULL AS target_provider, target_model, progress\n)",
+        "tests/store/postgres/test_connections.py::"
+        "test_what_a_claim_took_unheard_is_still_on_its_way",
+    ),
+)
+
 _CANCELLABLE_THERE: Final = """-- name: cancellable
 SELECT id, attempt, tenant_id, lane, kind, model, state FROM hermod.job
 WHERE id = $1 AND tenant_id = $2 AND (owner = $3 OR $4) AND ($5::text IS NULL OR kind = $5)
@@ -618,10 +728,13 @@ CANCELS_ON_POSTGRES: Final = (
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *FENCES_ON_SQLITE,
     *QUERIES_ON_SQLITE,
+    *METERED_ON_SQLITE,
     *CANCELS_ON_SQLITE,
     *VERBS_OF_SQLITE,
     *FENCES_ON_POSTGRES,
     *QUERIES_ON_POSTGRES,
+    *METERED_ON_POSTGRES,
+    *TARGETS_ON_POSTGRES,
     *CANCELS_ON_POSTGRES,
     *VERBS_OF_POSTGRES,
     *ELSEWHERE,

@@ -14,10 +14,12 @@ from hermod.domain.job import (
     Finish,
     JobView,
     Lease,
+    Metered,
     NewJob,
     OnUnknown,
     Retry,
     State,
+    Target,
 )
 from hermod.domain.suspicion import (
     POISON_AT,
@@ -41,6 +43,11 @@ class Job:
     spent: int = 0
     suspicion: int = 0
     attempts: list[AttemptState] = field(default_factory=list[AttemptState])
+    targets: list[Target] = field(default_factory=list[Target])
+    """Where each attempt went."""
+    metered: list[Metered] = field(default_factory=list[Metered])
+    target: Target | None = None
+    progress: str | None = None
     status_code: int | None = None
     completed_at: int | None = None
     expires_at: int | None = None
@@ -49,6 +56,18 @@ class Job:
     @property
     def is_suspect(self) -> bool:
         return self.suspicion >= SUSPECT_FROM
+
+    @property
+    def used(self) -> tuple[int | None, int | None, int | None]:
+        """Tokens of the input, of the output, and what they cost."""
+        if not self.metered:
+            return None, None, None
+        prices = [each.cost_usd_nanos for each in self.metered if each.cost_usd_nanos is not None]
+        return (
+            sum(each.input_tokens for each in self.metered),
+            sum(each.output_tokens for each in self.metered),
+            sum(prices) if prices else None,
+        )
 
 
 class Model:
@@ -119,6 +138,7 @@ class Model:
         job.worker_id = claim.worker_id
         self.renew(job, claim.lease_s)
         job.attempts.append(AttemptState.SENDING)
+        job.targets.append(job.target or Target(job.new.lane, job.new.model))
         return Lease(job.new.id, len(job.attempts), claim.worker_id)
 
     def renew(self, job: Job, lease_s: float) -> None:
@@ -127,6 +147,8 @@ class Model:
     def end_attempt(self, job: Job, ended: Retry) -> None:
         job.attempts[-1] = ended.attempt_state
         job.spent += ended.spent
+        job.metered += [ended.metered] if ended.metered else []
+        job.target, job.progress = ended.target, ended.progress
         if ended.attempt_state is AttemptState.FAILED:
             job.suspicion = 0
 
@@ -137,6 +159,7 @@ class Model:
 
     def finish(self, job: Job, finish: Finish) -> None:
         job.attempts[-1] = finish.attempt_state
+        job.metered += [finish.metered] if finish.metered else []
         self._end(job, finish.state, finish.status_code, finish.body)
 
     def lose(self, jobs: Iterable[Job]) -> None:
@@ -187,6 +210,7 @@ class Model:
         if job.expires_at is not None and job.expires_at <= self._clock.now():
             return None
         new = job.new
+        input_tokens, output_tokens, cost_usd_nanos = job.used
         return JobView(
             id=new.id,
             kind=new.kind,
@@ -201,6 +225,9 @@ class Model:
             lane=new.lane,
             model=new.model,
             body=job.result,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            cost_usd_nanos=cost_usd_nanos,
         )
 
     def counts(self) -> Mapping[tuple[str, str, State], int]:

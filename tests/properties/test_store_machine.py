@@ -27,10 +27,12 @@ from hermod.domain.job import (
     Claim,
     ClaimedJob,
     Lease,
+    Metered,
     OnUnknown,
     Principal,
     Retry,
     State,
+    Target,
 )
 from hermod.store.api import Store
 from tests.properties.store_model import Job, Model, run_ats
@@ -49,11 +51,16 @@ LANES = st.sampled_from(["openai", "groq"])
 WORKERS = st.sampled_from(["worker-1", "worker-2"])
 LIMITS = st.sampled_from([0, 1, 2, 1_000])
 SECONDS = st.sampled_from([0.000_001, LEASE_S / 2, LEASE_S + 1, 2 * LEASE_S])
+USED = (None, Metered(3, 0, None), Metered(10, 5, 700))
+METERED = st.sampled_from(USED)
 ENDS = st.sampled_from(
     [
-        Retry(state, spent)
+        Retry(state, spent, metered=metered, target=target, progress=progress)
         for state in (AttemptState.FAILED, AttemptState.UNSENT, AttemptState.UNKNOWN)
         for spent in (True, False)
+        for metered in USED
+        for target in (None, Target("anthropic", "claude"), Target("groq", "m"))
+        for progress in (None, '{"dead":["main"]}')
     ]
 )
 
@@ -190,6 +197,7 @@ class StoreMachine(RuleBasedStateMachine):
     def _start(self, claimed: Sequence[ClaimedJob], claim: Claim) -> None:
         for given, job in zip(claimed, self._jobs(claimed), strict=True):
             assert (given.attempts_spent, given.suspicion) == (job.spent, job.suspicion)
+            assert (given.target, given.progress) == (job.target, job.progress)
             assert given.lease == self.model.start(job, claim)
             assert given.deadline_at == job.deadline_at
             body = given.body
@@ -227,9 +235,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.model.wait(job, run_at)
 
     @precondition(lambda self: bool(self.held()))
-    @rule(lease=HELD, state=st.sampled_from(sorted(TERMINAL)), size=SIZES)
-    def finish(self, lease: Lease, state: State, size: int) -> None:
-        finish = COMPLETED._replace(state=state, body=b"y" * size)
+    @rule(lease=HELD, state=st.sampled_from(sorted(TERMINAL)), size=SIZES, metered=METERED)
+    def finish(self, lease: Lease, state: State, size: int, metered: Metered | None) -> None:
+        finish = COMPLETED._replace(state=state, body=b"y" * size, metered=metered)
         assert self._run(self._store.finish_job(lease, finish))
         self.model.finish(self.model.jobs[lease.job_id], finish)
 
@@ -330,6 +338,7 @@ class StoreMachine(RuleBasedStateMachine):
     async def _compare_attempts(self, job: Job) -> None:
         attempts = await self._store.read_attempts(job.new.id, ADMIN)
         assert [attempt.state for attempt in attempts] == job.attempts
+        assert [(attempt.lane, attempt.model) for attempt in attempts] == job.targets
         assert [attempt.n for attempt in attempts] == list(range(1, len(attempts) + 1))
         sending = [attempt.n for attempt in attempts if attempt.ended_at is None]
         assert sending == ([len(attempts)] if job.state is State.RUNNING else [])

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-VERSION: Final = "0.2.0"
-COMMIT: Final = "1abc578a9c1a3fde9ac75d2b402376d32293a6fe"
+VERSION: Final = "0.3.0"
+COMMIT: Final = "3aa2a8393ae8b365a0b26adbf451fde7e7d05657"
 """Not a tag: tags do not travel with every clone."""
 
 RUN: Final = "import sys; sys.argv[0] = 'hermod'; from hermod.cli.main import main; main()"

@@ -15,6 +15,11 @@ from tests.upgrade.release_before import RUN, Release
 SUITES: Final = (
     "tests/store/contract",
     "tests/acceptance/test_wire.py",
+    "tests/acceptance/test_contract_submit.py",
+    "tests/acceptance/test_contract_polls.py",
+    "tests/acceptance/test_contract_results.py",
+    "tests/acceptance/test_contract_headers.py",
+    "tests/acceptance/test_contract_restart.py",
     "tests/acceptance/test_openai_sdk.py",
     "tests/acceptance/test_forwarding.py",
     "tests/acceptance/test_recovery.py",

@@ -1,6 +1,6 @@
-"""The databases that earlier releases have left, small and real, in the hands of this release.
+"""The databases that the release before has left, small and real, in the hands of this release.
 
-`make_0_2_0.py` made them. Some of the jobs had ended, the others were queued, waiting or running
+`make_0_3_0.py` made them. Some of the jobs had ended, the others were queued, waiting or running
 when their release was killed, some of these with deadlines that have passed since.
 """
 
@@ -20,7 +20,8 @@ from tests.support.postgres import Cluster
 from tests.support.program import Gateway, client, submit, wait_done
 from tests.support.upstream import Upstream
 from tests.support.waiting import wait_until
-from tests.upgrade.make_0_2_0 import owner
+from tests.support.wire import KINDS
+from tests.upgrade.make_0_3_0 import TOLD, owner
 from tests.upgrade.release_before import VERSION
 from tests.upgrade.stored import (
     STORES,
@@ -34,7 +35,7 @@ from tests.upgrade.stored import (
     unpack,
 )
 
-STARTS: Final = (*(Start(VERSION, store) for store in STORES), Start("0.1.0", "sqlite"))
+STARTS: Final = tuple(Start(VERSION, store) for store in STORES)
 SCHEMAS: Final = {"sqlite": sqlite.__name__, "postgres": postgres.__name__}
 WIRE: Final = {"expired": "failed"}
 PATIENCE_S: Final = 60
@@ -112,8 +113,8 @@ def test_the_record_speaks_of_every_job_and_of_every_state(served: Served) -> No
 @pytest.mark.parametrize("store", STORES)
 def test_what_the_release_before_has_left_has_something_of_everything(store: str) -> None:
     record = Start(VERSION, store).record()
-    # It could not cancel.
-    assert {job["was"] for job in record} == set(State) - {State.CANCELLED}
+    assert {job["was"] for job in record} == set(State)
+    assert {job["path"] for job in record} == {kind.path for kind in KINDS}
     assert {state for job in record for _, state, _ in job["attempts"]} == set(AttemptState)
     assert {job.get("becomes") for job in record} >= {None, "gone", "failed"}
     assert {job.get("owner") for job in record} == {None, "admin"}
@@ -138,6 +139,8 @@ def test_a_job_that_had_not_ended_ends(served: Served, http: httpx.Client) -> No
         assert answer["status"] == WIRE.get(job["becomes"], job["becomes"]), answer
         if "says" in job:
             assert answer["result"]["choices"][0]["message"]["content"] == job["says"]
+        if "hears" in job:
+            assert answer["result"]["text"] == job["hears"]
         if "error_type" in job:
             assert answer["error"]["error"]["type"] == job["error_type"]
 
@@ -178,6 +181,14 @@ def test_an_unknown_field_reaches_the_upstream_if_the_job_was_accepted_so(served
         if "forwards" in job:
             call = served.upstream.the_call(job["model"].removeprefix("openai/"))
             assert ("unheard_of" in json.loads(call.body)) is job["forwards"], job
+
+
+def test_what_a_header_asked_for_is_done(served: Served, http: httpx.Client) -> None:
+    """As that release wrote it into the job."""
+    (job,) = (job for job in served.start.record() if "told" in job)
+    call = served.upstream.the_call(job["model"].removeprefix("openai/"))
+    assert call.headers[TOLD] == job["told"]
+    assert "raw_response" in poll(http, job).json()["result"]["extra_fields"]
 
 
 def test_the_counters_are_right(served: Served) -> None:

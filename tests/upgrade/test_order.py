@@ -11,19 +11,21 @@ import pytest
 from tests.faults.places import Place, config_for
 from tests.support.postgres import Cluster
 from tests.support.program import HERMOD, Gateway, chat, client, submit, wait_done
-from tests.support.wire import BY_TYPE, CHATTING, Wire, completed, failed
+from tests.support.wire import CHATTING, Wire, failed
 from tests.upgrade.release_before import Release
 from tests.upgrade.stored import new_place
 
-RERANK = BY_TYPE["rerank"]
-"""A request type that the release before does not have."""
+NEW_PROVIDER = "anthropic/claude"
+"""Of a provider that the release before does not have."""
+FALLBACK = {"model": "mock/error?code=400", "fallbacks": ["mock/hello"]}
+"""What the release before does not do."""
 
 
 @contextmanager
 def running(place: Place, role: str, program: Path) -> Generator[Gateway]:
     """A process of that role, ready."""
     name = f"{role}-{program.parent.parent.name}"
-    config = config_for({"role": role, "upkeep_s": 0.2})
+    config = config_for({"role": role, "upkeep_s": 0.2}, anthropic="http://127.0.0.1:9")
     with place.start(name, config, program=program) as started:
         started.wait_ready()
         yield started
@@ -71,8 +73,6 @@ def test_workers_first_and_gateways_second_loses_nothing_and_fails_nothing(
                 assert endings(old_gateway, job_ids) == {"completed"}
                 retire(old_gateway)
                 assert endings(gateway, job_ids) == {"completed"}
-                with client(gateway) as http:
-                    completed(Wire(http).run(RERANK))
 
 
 @pytest.fixture(scope="module")
@@ -94,20 +94,18 @@ def test_a_worker_of_the_release_before_fails_what_it_has_never_heard_of(
     wrong_order: httpx.Client,
 ) -> None:
     """Which no later release can change: hence the order."""
-    job = Wire(wrong_order).run(RERANK)
-    assert failed(job, 500)["error"]["message"] == "unknown request type: rerank"
+    job = Wire(wrong_order).run(CHATTING, NEW_PROVIDER)
+    assert failed(job, 500)["error"]["message"] == "failed to get config for provider: not found"
 
 
-def test_a_worker_of_the_release_before_does_not_do_what_a_new_header_asks_for(
+def test_a_worker_of_the_release_before_does_not_do_what_is_new_in_a_body(
     wrong_order: httpx.Client,
 ) -> None:
-    asked = {"x-bf-send-back-raw-response": "true"}
-    job = Wire(wrong_order).run(CHATTING, headers=asked)
-    assert "raw_response" not in completed(job)["extra_fields"]
+    failed(Wire(wrong_order).run(CHATTING, **FALLBACK), 400)
 
 
 def test_a_synchronous_call_is_made_by_its_gateway_whatever_the_workers_are(
     wrong_order: httpx.Client,
 ) -> None:
-    answer = wrong_order.post(f"/v1/{RERANK.path}", **RERANK.request())
+    answer = wrong_order.post(f"/v1/{CHATTING.path}", **CHATTING.request())
     assert answer.status_code == 200, answer.text

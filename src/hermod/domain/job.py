@@ -119,6 +119,26 @@ def size_of(body: bytes | Spooled) -> int:
     return len(body) if isinstance(body, bytes) else body.size
 
 
+class Target(NamedTuple):
+    """Where an upstream call goes."""
+
+    provider: str
+    model: str
+    """As that provider knows it."""
+
+
+class Metered(NamedTuple):
+    """What an upstream call used, as far as the upstream said.
+
+    Each is at least 0 and below 2**53: stores keep, and add up, integers of 64 bits.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    cost_usd_nanos: int | None
+    """Billionths of a dollar; None when the price is unknown."""
+
+
 class NewJob(NamedTuple):
     """A request that passed every check, as it will be stored."""
 
@@ -185,6 +205,10 @@ class ClaimedJob(NamedTuple):
     """Bytes of the body."""
     body: bytes | None
     """None when the body is large and must be fetched with `read_request`."""
+    target: Target | None = None
+    """Where this attempt goes; None for the job's own provider and model."""
+    progress: str | None = None
+    """What the attempt before has left for the rules of trying again (`Retry.progress`)."""
 
 
 class Finish(NamedTuple):
@@ -199,6 +223,7 @@ class Finish(NamedTuple):
     attempt_status_code: int | None = None
     key_name: str | None = None
     """The provider key that the attempt used."""
+    metered: Metered | None = None
 
 
 class Retry(NamedTuple):
@@ -212,6 +237,11 @@ class Retry(NamedTuple):
     key_name: str | None = None
     ended_at: int | None = None
     """When the call ended, where that was before now: a wait in the slot lies between."""
+    metered: Metered | None = None
+    target: Target | None = None
+    """Where the job's next attempt goes; None for its own provider and model."""
+    progress: str | None = None
+    """What the rules of trying again have to remember, as JSON text; in place of what was there."""
 
 
 class JobView(NamedTuple):
@@ -234,6 +264,11 @@ class JobView(NamedTuple):
     """As the provider knows it."""
     body: bytes | None
     """The result, or the error, as JSON; None until the job is terminal."""
+    input_tokens: int | None = None
+    """Of all its attempts, as the next two; None when none was metered."""
+    output_tokens: int | None = None
+    cost_usd_nanos: int | None = None
+    """None also when no metered attempt has a known price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +278,7 @@ class AttemptView:
     n: int
     state: AttemptState
     lane: str
+    """The provider that was called, which need not be the job's own."""
     model: str
     key_name: str | None
     worker_id: str
@@ -252,3 +288,8 @@ class AttemptView:
     error_type: str | None
     handle: str | None
     """What the upstream calls this work, when it can be asked for it again."""
+    input_tokens: int | None = None
+    """None when the attempt was not metered."""
+    output_tokens: int | None = None
+    cost_usd_nanos: int | None = None
+    """None also when the price is unknown."""

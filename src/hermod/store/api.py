@@ -95,6 +95,8 @@ class Store(Protocol):
     async def claim_jobs(self, lane: str, limit: int, claim: Claim) -> list[ClaimedJob]:
         """Lease up to `limit` due jobs of a lane, each with a new attempt already recorded.
 
+        The attempt goes to the job's target; its lane is still the one that was asked for.
+
         Waiting jobs that are due come first, then queued ones by priority and age. Suspects are
         left to `claim_suspects`, jobs past their deadline to `expire_overdue`.
         """
@@ -118,11 +120,17 @@ class Store(Protocol):
         ...
 
     async def begin_attempt(self, lease: Lease, ended: Retry, lease_s: float) -> Lease | None:
-        """End an attempt and record the next one, same worker; None if the lease is lost."""
+        """End an attempt and record the next one, same worker; None if the lease is lost.
+
+        The next one goes to `ended.target`. Wherever an attempt goes, the job's lane stays.
+        """
         ...
 
     async def put_back(self, lease: Lease, ended: Retry, run_at: int) -> bool:
-        """End an attempt and give the job up until `run_at`; False if the lease is lost."""
+        """End an attempt and give the job up until `run_at`; False if the lease is lost.
+
+        `ended.target` and `ended.progress` are kept for whoever claims the job next.
+        """
         ...
 
     async def record_handle(self, lease: Lease, handle: str) -> bool:

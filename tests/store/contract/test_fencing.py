@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from hermod.domain.ids import uuid7
-from hermod.domain.job import Lease
+from hermod.domain.job import Lease, Metered, Target
 from hermod.store.api import Store
 from tests.store.backends import Database
 from tests.store.jobs import (
@@ -23,14 +23,17 @@ from tests.store.jobs import (
     waiting_job,
 )
 
-LARGE = COMPLETED._replace(body=b"x" * 3_000_000)
+METERED = Metered(1, 2, 3)
+SMALL = COMPLETED._replace(metered=METERED)
+LARGE = SMALL._replace(body=b"x" * 3_000_000)
+ON_ITS_WAY = FAILED._replace(metered=METERED, target=Target("groq", "m"), progress="{}")
 
 Write = Callable[[Store, Lease], Awaitable[object]]
 WRITES: dict[str, tuple[Write, object]] = {
-    "finish_job": (lambda store, lease: store.finish_job(lease, COMPLETED), False),
+    "finish_job": (lambda store, lease: store.finish_job(lease, SMALL), False),
     "finish_job of a large result": (lambda store, lease: store.finish_job(lease, LARGE), False),
-    "put_back": (lambda store, lease: store.put_back(lease, FAILED, 0), False),
-    "begin_attempt": (lambda store, lease: store.begin_attempt(lease, FAILED, LEASE_S), None),
+    "put_back": (lambda store, lease: store.put_back(lease, ON_ITS_WAY, 0), False),
+    "begin_attempt": (lambda store, lease: store.begin_attempt(lease, ON_ITS_WAY, LEASE_S), None),
     "renew_leases": (lambda store, lease: store.renew_leases([lease], LEASE_S), frozenset[str]()),
     "record_handle": (lambda store, lease: store.record_handle(lease, "upstream-1"), False),
     "read_request": (lambda store, lease: store.read_request(lease), None),

@@ -129,6 +129,8 @@ async def test_a_claimed_job_is_what_was_submitted(database: Database) -> None:
             "options": '{"passthrough":true}',
             "size": size_of(job.body),
             "body": job.body,
+            "target": None,
+            "progress": None,
         }
 
 

@@ -11,11 +11,12 @@ import pytest
 
 from hermod.clock import SystemClock
 from hermod.domain.errors import StoreError, StoreMisconfigured, StoreUnavailable
+from hermod.domain.job import Target
 from hermod.store.postgres.connections import WHO, Connections
 from hermod.store.postgres.errors import ReplyLost
 from hermod.store.postgres.store import PostgresStore
 from tests.store.backends import ManualClock, PostgresDatabase
-from tests.store.jobs import CLAIM, LANE, new_job, queued_job
+from tests.store.jobs import CLAIM, FAILED, LANE, new_job, queued_job, waiting_job
 from tests.support.fault_proxy import FaultProxy
 from tests.support.postgres import Cluster
 
@@ -323,6 +324,22 @@ async def test_what_a_claim_took_unheard_is_given_to_one_caller(
         claims = [store.claim_jobs("the-lane-to-watch", 1, CLAIM) for _ in range(2)]
         found = [job.lease.job_id for jobs in await asyncio.gather(*claims) for job in jobs]
         assert found == [job_id]
+        await store.close()
+
+
+async def test_what_a_claim_took_unheard_is_still_on_its_way(postgres: PostgresDatabase) -> None:
+    ended = FAILED._replace(target=Target("groq", "m"), progress='{"dead":[]}')
+    async with proxy_to(postgres) as (proxy, url), postgres.open() as direct:
+        await waiting_job(direct, postgres, ended=ended, lane="the-lane-to-watch")
+        store = PostgresStore(
+            url, postgres.clock, now=postgres.clock.now, lease_now=lambda: postgres.clock.lease
+        )
+        await store.open()
+        proxy.cut_after(b"the-lane-to-watch")
+        with pytest.raises(ReplyLost):
+            await store.claim_jobs("the-lane-to-watch", 1, CLAIM)
+        (job,) = await store.claim_jobs("the-lane-to-watch", 1, CLAIM)
+        assert (job.lease.attempt, job.target, job.progress) == (2, ended.target, ended.progress)
         await store.close()
 
 

@@ -56,11 +56,19 @@ SCANNED = {
 }
 
 
+def places_of(query: str) -> int:
+    """How many values a query takes: a `?` is one after the last, and `?3` the third."""
+    last = 0
+    for number in re.findall(r"\?(\d*)", query):
+        last = max(last, int(number)) if number else last + 1
+    return last
+
+
 def plan_of(connection: Connection, name: str) -> list[str]:
     """The steps of a query, without the headings of its parts."""
     query = QUERIES[name]
     names = re.findall(r"(?<!\w):(\w+)", query)
-    values = dict.fromkeys(names) if names else (None,) * query.count("?")
+    values = dict.fromkeys(names) if names else (None,) * places_of(query)
     rows = connection.execute(f"EXPLAIN QUERY PLAN {query}", values).fetchall()
     return [row[3] for row in rows if not row[3].endswith(("SUBQUERY 1", "FOR DISTINCT"))]
 

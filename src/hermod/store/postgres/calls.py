@@ -18,12 +18,15 @@ from hermod.domain.job import (
     Principal,
     Retry,
     State,
+    Target,
     size_of,
 )
 from hermod.store.payloads import inline
 from hermod.store.postgres.driver import Row
 
 SECOND: Final = 1_000_000
+_NO_TARGET: Final = (None, None)
+_UNMETERED: Final = (None, None, None)
 _STATES: Final = {state.value: state for state in State}
 
 
@@ -140,6 +143,9 @@ def stored(job_id: str, row: Row) -> Stored:
         lane=row[9],
         model=row[10],
         body=row[13],
+        input_tokens=row[14],
+        output_tokens=row[15],
+        cost_usd_nanos=row[16],
     )
     return Stored(view, part=row[11], size=row[12])
 
@@ -163,6 +169,8 @@ def claimed(rows: Iterable[Row], claim: Claim) -> list[ClaimedJob]:
             options=row[13],
             size=row[14],
             body=row[15],
+            target=None if row[16] is None else Target(row[16], row[17]),
+            progress=row[18],
         )
         for row in rows
     ]
@@ -182,23 +190,26 @@ def _ended_row(lease: Lease, ended: Retry) -> tuple[Any, ...]:
         ended.attempt_status_code,
         text(ended.key_name),
         ended.ended_at,
+        *(ended.metered or _UNMETERED),
+        *map(text, ended.target or _NO_TARGET),
+        text(ended.progress),
     )
 
 
 def next_attempt_values(calls: Sequence[NextAttempt]) -> list[list[Any]]:
-    """$3 to $12 of `begin_attempt`."""
+    """$3 to $18 of `begin_attempt`."""
     rows = ((*_ended_row(call.lease, call.ended), microseconds(call.lease_s)) for call in calls)
-    return _columns(rows, 10)
+    return _columns(rows, 16)
 
 
 def put_back_values(calls: Sequence[PutBack]) -> list[list[Any]]:
-    """$2 to $11 of `put_back`."""
-    return _columns(((*_ended_row(call.lease, call.ended), call.run_at) for call in calls), 10)
+    """$2 to $17 of `put_back`."""
+    return _columns(((*_ended_row(call.lease, call.ended), call.run_at) for call in calls), 16)
 
 
 def finish_values(calls: Sequence[FinishJob]) -> list[list[Any]]:
-    """$2 to $12 of `finish_job`."""
-    return _columns((_finish_row(lease, finish) for lease, finish in calls), 11)
+    """$2 to $15 of `finish_job`."""
+    return _columns((_finish_row(lease, finish) for lease, finish in calls), 14)
 
 
 def _finish_row(lease: Lease, finish: Finish) -> tuple[Any, ...]:
@@ -210,6 +221,7 @@ def _finish_row(lease: Lease, finish: Finish) -> tuple[Any, ...]:
         text(finish.error_type),
         finish.attempt_status_code,
         text(finish.key_name),
+        *(finish.metered or _UNMETERED),
         len(finish.body),
         inline(finish.body),
     )

@@ -63,7 +63,8 @@ WHERE chunk.job_id = ANY (ARRAY[gone.job_id]) AND chunk.part = gone.part AND chu
 
 -- name: read_job
 SELECT asked.place, kind, state, created_at, completed_at, expires_at, ttl_s, ttl_requested,
-    status_code, request_id, lane, model, result.part, result.size, result.body
+    status_code, request_id, lane, model, result.part, result.size, result.body, input_tokens,
+    output_tokens, cost_usd_nanos
 FROM unnest($2::uuid[], $3::text[], $4::text[], $5::boolean[], $6::text[])
     WITH ORDINALITY AS asked (id, tenant_id, owner, is_admin, wanted_kind, place)
 JOIN hermod.job ON job.id = ANY (ARRAY[asked.id]) AND job.tenant_id = asked.tenant_id
@@ -75,7 +76,8 @@ WHERE expires_at IS NULL
 
 -- name: read_attempts
 SELECT n, attempt.state, attempt.lane, attempt.model, key_name, attempt.worker_id,
-    attempt.started_at, ended_at, attempt.status_code, error_type, handle
+    attempt.started_at, ended_at, attempt.status_code, error_type, handle, attempt.input_tokens,
+    attempt.output_tokens, attempt.cost_usd_nanos
 FROM hermod.job JOIN hermod.attempt ON attempt.job_id = job.id
 WHERE id = $2 AND tenant_id = $3 AND (owner = $4 OR $5)
     AND (expires_at IS NULL
@@ -115,10 +117,12 @@ WITH clock AS (
         deadline_at = CASE WHEN due.state = 'queued' THEN now + $8 ELSE deadline_at END
     FROM due, clock WHERE job.id = ANY (ARRAY[due.id])
     RETURNING due.state AS was, due.rank, seq, job.id, attempt, tenant_id, owner, kind, lane, model,
-        created_at, deadline_at, attempts_spent, suspicion, on_unknown, ttl_s, options, now
+        created_at, deadline_at, attempts_spent, suspicion, on_unknown, ttl_s, options, target_provider,
+        target_model, progress, now
 ), attempts AS (
     INSERT INTO hermod.attempt (job_id, n, state, lane, model, worker_id, started_at)
-    SELECT id, attempt, 'sending', lane, model, $5, now FROM claimed
+    SELECT id, attempt, 'sending', coalesce(target_provider, lane), coalesce(target_model, model),
+        $5, now FROM claimed
 ), counts AS (
     INSERT INTO hermod.job_count (tenant_id, lane, state, shard, n)
     SELECT tenant_id, lane, moved.state, pg_backend_pid() % 32, sum(delta) FROM claimed
@@ -127,7 +131,7 @@ WITH clock AS (
     ON CONFLICT (tenant_id, lane, state, shard) DO UPDATE SET n = job_count.n + excluded.n
 )
 SELECT id, attempt, tenant_id, owner, kind, lane, model, created_at, deadline_at, attempts_spent,
-    suspicion, on_unknown, ttl_s, options, coalesce(size, 0), body
+    suspicion, on_unknown, ttl_s, options, coalesce(size, 0), body, target_provider, target_model, progress
 FROM claimed LEFT JOIN hermod.request ON request.job_id = ANY (ARRAY[claimed.id])
 ORDER BY was DESC, rank, seq
 
@@ -145,10 +149,12 @@ WITH clock AS (
         lease_until = lease_now + $6
     FROM due, clock WHERE job.id = ANY (ARRAY[due.id])
     RETURNING run_at, seq, job.id, attempt, tenant_id, owner, kind, lane, model, created_at,
-        deadline_at, attempts_spent, suspicion, on_unknown, ttl_s, options, now
+        deadline_at, attempts_spent, suspicion, on_unknown, ttl_s, options, target_provider,
+        target_model, progress, now
 ), attempts AS (
     INSERT INTO hermod.attempt (job_id, n, state, lane, model, worker_id, started_at)
-    SELECT id, attempt, 'sending', lane, model, $5, now FROM claimed
+    SELECT id, attempt, 'sending', coalesce(target_provider, lane), coalesce(target_model, model),
+        $5, now FROM claimed
 ), counts AS (
     INSERT INTO hermod.job_count (tenant_id, lane, state, shard, n)
     SELECT tenant_id, lane, moved.state, pg_backend_pid() % 32, sum(delta) FROM claimed
@@ -157,7 +163,7 @@ WITH clock AS (
     ON CONFLICT (tenant_id, lane, state, shard) DO UPDATE SET n = job_count.n + excluded.n
 )
 SELECT id, attempt, tenant_id, owner, kind, lane, model, created_at, deadline_at, attempts_spent,
-    suspicion, on_unknown, ttl_s, options, coalesce(size, 0), body
+    suspicion, on_unknown, ttl_s, options, coalesce(size, 0), body, target_provider, target_model, progress
 FROM claimed LEFT JOIN hermod.request ON request.job_id = ANY (ARRAY[claimed.id])
 ORDER BY run_at, seq
 
@@ -168,10 +174,10 @@ WITH claimed AS (
     SET lease_until = coalesce($1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint) + $2
     WHERE state = 'running' AND worker_id = $3 AND claim_no = $4
     RETURNING seq, id, attempt, tenant_id, owner, kind, lane, model, created_at, deadline_at,
-        attempts_spent, suspicion, on_unknown, ttl_s, options
+        attempts_spent, suspicion, on_unknown, ttl_s, options, target_provider, target_model, progress
 )
 SELECT id, attempt, tenant_id, owner, kind, lane, model, created_at, deadline_at, attempts_spent,
-    suspicion, on_unknown, ttl_s, options, coalesce(size, 0), body
+    suspicion, on_unknown, ttl_s, options, coalesce(size, 0), body, target_provider, target_model, progress
 FROM claimed LEFT JOIN hermod.request ON request.job_id = ANY (ARRAY[claimed.id])
 ORDER BY seq
 
@@ -188,25 +194,39 @@ WITH clock AS (
         coalesce($2, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint) AS lease_now
 ), asked AS (
     SELECT * FROM unnest($3::uuid[], $4::integer[], $5::text[], $6::text[], $7::boolean[],
-        $8::text[], $9::integer[], $10::text[], $11::bigint[], $12::bigint[])
+        $8::text[], $9::integer[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[],
+        $14::bigint[], $15::text[], $16::text[], $17::text[], $18::bigint[])
         AS asked (id, attempt, worker_id, outcome, spent, error_type, status_code, key_name,
-            ended_at, lease_us)
+            ended_at, input_tokens, output_tokens, cost_usd_nanos, target_provider, target_model,
+            progress, lease_us)
 ), moved AS (
     UPDATE hermod.job SET attempt = job.attempt + 1,
+        target_provider = asked.target_provider, target_model = asked.target_model,
+        progress = asked.progress,
+        input_tokens = coalesce(job.input_tokens + asked.input_tokens, job.input_tokens,
+            asked.input_tokens),
+        output_tokens = coalesce(job.output_tokens + asked.output_tokens, job.output_tokens,
+            asked.output_tokens),
+        cost_usd_nanos = coalesce(job.cost_usd_nanos + asked.cost_usd_nanos, job.cost_usd_nanos,
+            asked.cost_usd_nanos),
         attempts_spent = attempts_spent + spent::integer,
         suspicion = CASE WHEN outcome = 'failed' THEN 0 ELSE suspicion END,
         lease_until = lease_now + lease_us
     FROM asked, clock
     WHERE job.id = ANY (ARRAY[asked.id]) AND job.attempt = asked.attempt AND job.worker_id = asked.worker_id
-    RETURNING job.id, asked.attempt, asked.worker_id, lane, model, outcome, error_type,
-        asked.status_code, key_name, coalesce(ended_at, now) AS ended_at, now
+    RETURNING job.id, asked.attempt, asked.worker_id, outcome, error_type, asked.status_code,
+        key_name, coalesce(ended_at, now) AS ended_at, asked.input_tokens, asked.output_tokens,
+        asked.cost_usd_nanos, coalesce(asked.target_provider, lane) AS provider,
+        coalesce(asked.target_model, model) AS model, now
 ), ended AS (
     UPDATE hermod.attempt SET state = outcome, ended_at = moved.ended_at,
-        status_code = moved.status_code, error_type = moved.error_type, key_name = moved.key_name
+        status_code = moved.status_code, error_type = moved.error_type, key_name = moved.key_name,
+        input_tokens = moved.input_tokens, output_tokens = moved.output_tokens,
+        cost_usd_nanos = moved.cost_usd_nanos
     FROM moved WHERE attempt.job_id = ANY (ARRAY[moved.id]) AND attempt.n = moved.attempt
 ), begun AS (
     INSERT INTO hermod.attempt (job_id, n, state, lane, model, worker_id, started_at)
-    SELECT id, attempt + 1, 'sending', lane, model, worker_id, now FROM moved
+    SELECT id, attempt + 1, 'sending', provider, model, worker_id, now FROM moved
 )
 SELECT id FROM moved
 
@@ -215,21 +235,34 @@ WITH clock AS (
     SELECT coalesce($1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint) AS now
 ), asked AS (
     SELECT * FROM unnest($2::uuid[], $3::integer[], $4::text[], $5::text[], $6::boolean[],
-        $7::text[], $8::integer[], $9::text[], $10::bigint[], $11::bigint[])
+        $7::text[], $8::integer[], $9::text[], $10::bigint[], $11::bigint[], $12::bigint[],
+        $13::bigint[], $14::text[], $15::text[], $16::text[], $17::bigint[])
         AS asked (id, attempt, worker_id, outcome, spent, error_type, status_code, key_name,
-            ended_at, run_at)
+            ended_at, input_tokens, output_tokens, cost_usd_nanos, target_provider, target_model,
+            progress, run_at)
 ), moved AS (
     UPDATE hermod.job SET state = 'waiting', run_at = asked.run_at,
+        target_provider = asked.target_provider, target_model = asked.target_model,
+        progress = asked.progress,
+        input_tokens = coalesce(job.input_tokens + asked.input_tokens, job.input_tokens,
+            asked.input_tokens),
+        output_tokens = coalesce(job.output_tokens + asked.output_tokens, job.output_tokens,
+            asked.output_tokens),
+        cost_usd_nanos = coalesce(job.cost_usd_nanos + asked.cost_usd_nanos, job.cost_usd_nanos,
+            asked.cost_usd_nanos),
         attempts_spent = attempts_spent + spent::integer,
         suspicion = CASE WHEN outcome = 'failed' THEN 0 ELSE suspicion END,
         worker_id = NULL, lease_until = NULL
     FROM asked, clock
     WHERE job.id = ANY (ARRAY[asked.id]) AND job.attempt = asked.attempt AND job.worker_id = asked.worker_id
     RETURNING job.id, asked.attempt, tenant_id, lane, outcome, error_type, asked.status_code,
-        key_name, coalesce(ended_at, now) AS ended_at
+        key_name, coalesce(ended_at, now) AS ended_at, asked.input_tokens, asked.output_tokens,
+        asked.cost_usd_nanos
 ), ended AS (
     UPDATE hermod.attempt SET state = outcome, ended_at = moved.ended_at,
-        status_code = moved.status_code, error_type = moved.error_type, key_name = moved.key_name
+        status_code = moved.status_code, error_type = moved.error_type, key_name = moved.key_name,
+        input_tokens = moved.input_tokens, output_tokens = moved.output_tokens,
+        cost_usd_nanos = moved.cost_usd_nanos
     FROM moved WHERE attempt.job_id = ANY (ARRAY[moved.id]) AND attempt.n = moved.attempt
 ), counts AS (
     INSERT INTO hermod.job_count (tenant_id, lane, state, shard, n)
@@ -252,19 +285,30 @@ WITH clock AS (
     SELECT coalesce($1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint) AS now
 ), asked AS (
     SELECT * FROM unnest($2::uuid[], $3::integer[], $4::text[], $5::text[], $6::integer[],
-        $7::text[], $8::text[], $9::integer[], $10::text[], $11::integer[], $12::bytea[])
+        $7::text[], $8::text[], $9::integer[], $10::text[], $11::bigint[], $12::bigint[],
+        $13::bigint[], $14::integer[], $15::bytea[])
         AS asked (id, attempt, worker_id, state, status_code, outcome, error_type,
-            attempt_status_code, key_name, size, body)
+            attempt_status_code, key_name, input_tokens, output_tokens, cost_usd_nanos, size, body)
 ), ended_job AS (
     UPDATE hermod.job SET state = asked.state, status_code = asked.status_code, completed_at = now,
-        expires_at = now + ttl_s * 1000000, suspicion = 0, worker_id = NULL, lease_until = NULL
+        expires_at = now + ttl_s * 1000000,
+        input_tokens = coalesce(job.input_tokens + asked.input_tokens, job.input_tokens,
+            asked.input_tokens),
+        output_tokens = coalesce(job.output_tokens + asked.output_tokens, job.output_tokens,
+            asked.output_tokens),
+        cost_usd_nanos = coalesce(job.cost_usd_nanos + asked.cost_usd_nanos, job.cost_usd_nanos,
+            asked.cost_usd_nanos),
+        suspicion = 0, worker_id = NULL, lease_until = NULL
     FROM asked, clock
     WHERE job.id = ANY (ARRAY[asked.id]) AND job.attempt = asked.attempt AND job.worker_id = asked.worker_id
     RETURNING job.id, asked.attempt, tenant_id, lane, asked.state, outcome, error_type,
-        attempt_status_code, key_name, size, body, now
+        attempt_status_code, key_name, asked.input_tokens, asked.output_tokens,
+        asked.cost_usd_nanos, size, body, now
 ), ended AS (
     UPDATE hermod.attempt SET state = outcome, ended_at = now, status_code = attempt_status_code,
-        error_type = ended_job.error_type, key_name = ended_job.key_name
+        error_type = ended_job.error_type, key_name = ended_job.key_name,
+        input_tokens = ended_job.input_tokens, output_tokens = ended_job.output_tokens,
+        cost_usd_nanos = ended_job.cost_usd_nanos
     FROM ended_job WHERE attempt.job_id = ANY (ARRAY[ended_job.id]) AND attempt.n = ended_job.attempt
 ), results AS (
     INSERT INTO hermod.result (job_id, part, size, body)

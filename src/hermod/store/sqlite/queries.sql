@@ -21,14 +21,16 @@ ON CONFLICT (job_id, part, n) DO UPDATE SET data = excluded.data WHERE part > 0
 
 -- name: read_job
 SELECT kind, state, created_at, completed_at, expires_at, ttl_s, ttl_requested,
-    status_code, request_id, lane, model, result.part, result.size, result.body
+    status_code, request_id, lane, model, result.part, result.size, result.body,
+    input_tokens, output_tokens, cost_usd_nanos
 FROM job LEFT JOIN result ON result.seq = job.seq
 WHERE id = :id AND tenant_id = :tenant_id AND (owner = :owner OR :is_admin)
     AND (expires_at IS NULL OR expires_at > :now) AND (:kind IS NULL OR kind = :kind)
 
 -- name: read_attempts
 SELECT n, attempt.state, attempt.lane, attempt.model, key_name, attempt.worker_id,
-    attempt.started_at, ended_at, attempt.status_code, error_type, handle
+    attempt.started_at, ended_at, attempt.status_code, error_type, handle,
+    attempt.input_tokens, attempt.output_tokens, attempt.cost_usd_nanos
 FROM job JOIN attempt ON attempt.seq = job.seq
 WHERE id = :id AND tenant_id = :tenant_id AND (owner = :owner OR :is_admin)
     AND (expires_at IS NULL OR expires_at > :now)
@@ -55,7 +57,8 @@ WHERE seq IN (
         AND deadline_at >= :now
     ORDER BY run_at LIMIT :limit)
 RETURNING run_at, seq, id, attempt, tenant_id, owner, kind, lane, model, created_at, deadline_at,
-    attempts_spent, suspicion, on_unknown, ttl_s, options
+    attempts_spent, suspicion, on_unknown, ttl_s, options, target_provider, target_model,
+    progress
 
 -- name: claim_queued
 UPDATE job SET state = 'running', attempt = attempt + 1, worker_id = :worker_id,
@@ -64,7 +67,8 @@ WHERE seq IN (
     SELECT seq FROM job WHERE state = 'queued' AND lane = :lane AND deadline_at >= :now
     ORDER BY priority DESC, seq LIMIT :limit)
 RETURNING -priority, seq, id, attempt, tenant_id, owner, kind, lane, model, created_at,
-    deadline_at, attempts_spent, suspicion, on_unknown, ttl_s, options
+    deadline_at, attempts_spent, suspicion, on_unknown, ttl_s, options, target_provider, target_model,
+    progress
 
 -- name: claim_suspects
 UPDATE job SET state = 'running', attempt = attempt + 1, worker_id = :worker_id,
@@ -75,7 +79,8 @@ WHERE seq IN (
         AND suspicion BETWEEN :min_suspicion AND :max_suspicion AND deadline_at >= :now
     ORDER BY run_at LIMIT :limit)
 RETURNING run_at, seq, id, attempt, tenant_id, owner, kind, lane, model, created_at, deadline_at,
-    attempts_spent, suspicion, on_unknown, ttl_s, options
+    attempts_spent, suspicion, on_unknown, ttl_s, options, target_provider, target_model,
+    progress
 
 -- name: request_body
 SELECT size, body FROM request WHERE seq = ?
@@ -86,14 +91,22 @@ WHERE id = ? AND state = 'running' AND attempt = ? AND worker_id = ?
 RETURNING 1
 
 -- name: next_attempt
-UPDATE job SET attempt = attempt + 1, attempts_spent = attempts_spent + ?,
-    suspicion = iif(?, 0, suspicion), lease_until = ?
+-- `coalesce` in the sums: nothing metered changes nothing, and the first that is begins them.
+UPDATE job SET attempt = attempt + 1, target_provider = ?, target_model = ?, progress = ?,
+    input_tokens = coalesce(input_tokens + ?4, input_tokens, ?4),
+    output_tokens = coalesce(output_tokens + ?5, output_tokens, ?5),
+    cost_usd_nanos = coalesce(cost_usd_nanos + ?6, cost_usd_nanos, ?6),
+    attempts_spent = attempts_spent + ?, suspicion = iif(?, 0, suspicion), lease_until = ?
 WHERE id = ? AND state = 'running' AND attempt = ? AND worker_id = ?
 RETURNING seq, lane, model
 
 -- name: put_back
-UPDATE job SET state = 'waiting', run_at = ?, attempts_spent = attempts_spent + ?,
-    suspicion = iif(?, 0, suspicion), worker_id = NULL, lease_until = NULL
+UPDATE job SET state = 'waiting', target_provider = ?, target_model = ?, progress = ?,
+    input_tokens = coalesce(input_tokens + ?4, input_tokens, ?4),
+    output_tokens = coalesce(output_tokens + ?5, output_tokens, ?5),
+    cost_usd_nanos = coalesce(cost_usd_nanos + ?6, cost_usd_nanos, ?6),
+    attempts_spent = attempts_spent + ?, suspicion = iif(?, 0, suspicion), run_at = ?,
+    worker_id = NULL, lease_until = NULL
 WHERE id = ? AND state = 'running' AND attempt = ? AND worker_id = ?
 RETURNING seq, tenant_id, lane
 
@@ -104,7 +117,10 @@ WHERE n = ? AND seq = (
 RETURNING 1
 
 -- name: finish_job
-UPDATE job SET state = ?, status_code = ?, completed_at = ?, expires_at = ? + ttl_s * 1000000,
+UPDATE job SET state = ?, status_code = ?, completed_at = ?3, expires_at = ?3 + ttl_s * 1000000,
+    input_tokens = coalesce(input_tokens + ?4, input_tokens, ?4),
+    output_tokens = coalesce(output_tokens + ?5, output_tokens, ?5),
+    cost_usd_nanos = coalesce(cost_usd_nanos + ?6, cost_usd_nanos, ?6),
     suspicion = 0, worker_id = NULL, lease_until = NULL
 WHERE id = ? AND state = 'running' AND attempt = ? AND worker_id = ?
 RETURNING seq, tenant_id, lane
@@ -115,7 +131,8 @@ WHERE id = :id AND tenant_id = :tenant_id AND (owner = :owner OR :is_admin)
     AND (:kind IS NULL OR kind = :kind) AND completed_at IS NULL
 
 -- name: end_attempt
-UPDATE attempt SET state = ?, ended_at = ?, status_code = ?, error_type = ?, key_name = ?
+UPDATE attempt SET state = ?, ended_at = ?, status_code = ?, error_type = ?, key_name = ?,
+    input_tokens = ?, output_tokens = ?, cost_usd_nanos = ?
 WHERE seq = ? AND n = ?
 
 -- name: insert_result

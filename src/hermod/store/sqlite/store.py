@@ -224,7 +224,7 @@ class SqliteStore:
         row = self._visible(raw_id, principal, kind)
         if row is None:
             return None
-        part, size, body = row[11:]
+        part, size, body = row[11:14]
         if body is None and size is not None:
             body = await self._read_chunks(raw_id, part, size)
             if body is None and self._visible(raw_id, principal, kind) is None:
@@ -388,6 +388,9 @@ def _view(job_id: str, row: Row, body: bytes | None) -> JobView:
         lane=row[9],
         model=row[10],
         body=body,
+        input_tokens=row[14],
+        output_tokens=row[15],
+        cost_usd_nanos=row[16],
     )
 
 

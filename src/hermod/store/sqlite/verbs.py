@@ -22,6 +22,7 @@ from hermod.domain.job import (
     Principal,
     Retry,
     State,
+    Target,
     size_of,
 )
 from hermod.domain.suspicion import failure_after_loss
@@ -30,6 +31,8 @@ from hermod.store.sqlite.driver import Row
 from hermod.store.sqlite.transaction import Transaction
 
 _SECOND: Final = 1_000_000
+_NO_TARGET: Final = (None, None)
+_UNMETERED: Final = (None, None, None)
 
 
 class Submit(NamedTuple):
@@ -181,9 +184,12 @@ def _claimed(tx: Transaction, rows: list[Row], was: State, claim: Claim) -> list
     rows.sort(key=itemgetter(0, 1))
     jobs: list[ClaimedJob] = []
     for _, seq, raw_id, attempt, tenant_id, owner, kind, lane, model, *rest in rows:
-        created_at, deadline_at, spent, suspicion, on_unknown, ttl_s, options = rest
+        created_at, deadline_at, spent, suspicion, on_unknown, ttl_s = rest[:6]
+        options, to_provider, to_model, progress = rest[6:]
+        target = None if to_provider is None else Target(to_provider, to_model)
         tx.moved(tenant_id, lane, was, State.RUNNING)
-        tx.run("insert_attempt", (seq, attempt, lane, model, claim.worker_id, tx.now))
+        goes_to = target or (lane, model)
+        tx.run("insert_attempt", (seq, attempt, *goes_to, claim.worker_id, tx.now))
         ((size, body),) = tx.rows("request_body", (seq,)) or ((0, None),)
         jobs.append(
             ClaimedJob(
@@ -202,6 +208,8 @@ def _claimed(tx: Transaction, rows: list[Row], was: State, claim: Claim) -> list
                 options=options,
                 size=size,
                 body=body,
+                target=target,
+                progress=progress,
             )
         )
     return jobs
@@ -223,27 +231,37 @@ def begin_attempt(tx: Transaction, calls: Sequence[NextAttempt]) -> list[Lease |
     results: list[Lease | None] = []
     for lease, ended, lease_s in calls:
         until = tx.boot_now + int(lease_s * _SECOND)
-        values = (int(ended.spent), _clears(ended), until, *fence(lease))
-        rows = tx.rows("next_attempt", values)
+        rows = tx.rows("next_attempt", (*_after(ended), until, *fence(lease)))
         results.append(lease._replace(attempt=lease.attempt + 1) if rows else None)
         for seq, lane, model in rows:
             _end_attempt(tx, seq, lease.attempt, ended)
             n = lease.attempt + 1
-            tx.run("insert_attempt", (seq, n, lane, model, lease.worker_id, tx.now))
+            goes_to = ended.target or (lane, model)
+            tx.run("insert_attempt", (seq, n, *goes_to, lease.worker_id, tx.now))
     return results
 
 
 def put_back(tx: Transaction, calls: Sequence[PutBack]) -> list[bool]:
     results: list[bool] = []
     for lease, ended, run_at in calls:
-        values = (run_at, int(ended.spent), _clears(ended), *fence(lease))
-        rows = tx.rows("put_back", values)
+        rows = tx.rows("put_back", (*_after(ended), run_at, *fence(lease)))
         results.append(bool(rows))
         for seq, tenant_id, lane in rows:
             _end_attempt(tx, seq, lease.attempt, ended)
             tx.moved(tenant_id, lane, State.RUNNING, State.WAITING)
             tx.woken.add(lane)
     return results
+
+
+def _after(ended: Retry) -> Row:
+    """What the end of an attempt does to its job, as both queries begin."""
+    return (
+        *(ended.target or _NO_TARGET),
+        ended.progress,
+        *(ended.metered or _UNMETERED),
+        int(ended.spent),
+        _clears(ended),
+    )
 
 
 def _clears(ended: Retry) -> bool:
@@ -263,7 +281,8 @@ def finish_job(tx: Transaction, calls: Sequence[FinishJob]) -> list[bool]:
     bodies: list[Row] = []
     results: list[bool] = []
     for lease, finish in calls:
-        values = (finish.state.value, finish.status_code, tx.now, tx.now, *fence(lease))
+        metered = finish.metered or _UNMETERED
+        values = (finish.state.value, finish.status_code, tx.now, *metered, *fence(lease))
         rows = tx.rows("finish_job", values)
         results.append(bool(rows))
         for seq, tenant_id, lane in rows:
@@ -275,6 +294,7 @@ def finish_job(tx: Transaction, calls: Sequence[FinishJob]) -> list[bool]:
                     finish.attempt_status_code,
                     finish.error_type,
                     finish.key_name,
+                    *metered,
                     seq,
                     lease.attempt,
                 )
@@ -308,7 +328,7 @@ def fence(lease: Lease) -> tuple[bytes, int, str]:
 def _end_attempt(tx: Transaction, seq: int, n: int, ended: Retry) -> None:
     ended_at = tx.now if ended.ended_at is None else ended.ended_at
     values = (ended.attempt_state.value, ended_at, ended.attempt_status_code, ended.error_type)
-    tx.run("end_attempt", (*values, ended.key_name, seq, n))
+    tx.run("end_attempt", (*values, ended.key_name, *(ended.metered or _UNMETERED), seq, n))
 
 
 def release_worker(tx: Transaction, calls: Sequence[tuple[str, int]]) -> list[int]:

@@ -1,9 +1,9 @@
-"""Make the small databases that release 0.2.0 leaves, and a record of what it answered.
+"""Make the small databases that release 0.3.0 leaves, and a record of what it answered.
 
-    python -m tests.upgrade.make_0_2_0 FOLDER
+    python -m tests.upgrade.make_0_3_0 FOLDER
 
-The release is killed, so SQLite's log is as full as `kill -9` leaves it. (What 0.1.0 has left was
-made in the same manner, by the program that stood here while 0.1.0 was the release before.)
+The release is killed, so SQLite's log is as full as `kill -9` leaves it. (What 0.1.0 and 0.2.0 had
+left was made in the same manner, until they were two releases back. Their schema is 0.3.0's.)
 
 The code is the release's own, from its commit. One constant of it is raised: it allows deadlines
 of a year, and the jobs that are to run in whatever year the test runs need a century. Those of a
@@ -29,7 +29,7 @@ from tests.support.postgres import Cluster
 from tests.support.program import Gateway, chat, client
 from tests.support.upstream import Reply, Upstream
 from tests.support.waiting import wait_until
-from tests.support.wire import CHAT, EMBEDDINGS, RESPONSES, TEXT
+from tests.support.wire import AUDIO, CHAT, KINDS, RESPONSES, TRANSCRIBING, Kind
 from tests.upgrade.release_before import VERSION, Release, install
 from tests.upgrade.stored import STORES, TOKEN, Job, id_text, new_place, pack
 
@@ -43,7 +43,7 @@ main()
 """
 LARGE: Final = "A large text. " * 80_000
 """Two pieces of a mebibyte and less."""
-SHOWN: Final = 4_096
+SHOWN: Final = 1_024
 """Characters of an answer that are recorded for people to read; its digest always is."""
 BRIEF_S: Final = 40
 """For the deadlines of jobs that are to be found past them: longer than all of this takes."""
@@ -59,7 +59,13 @@ HURRY: Final[Mapping[str, float]] = {
     "job_deadline_s": BRIEF_S,
     "attempt_timeout_s": BRIEF_S,
 }
+API: Final[Mapping[str, Any]] = {"role": "api", "upkeep_s": 3600}
+"""Runs no jobs, and does not look after those of the dead."""
 PASSTHROUGH: Final = "x-bf-passthrough-extra-params"
+TOLD: Final = "x-told"
+"""A header for the upstream."""
+EMBEDDED: Final[Mapping[str, str]] = {"embedding": "mock/embed?dim=4"}
+"""The models of request types whose answers are large."""
 
 
 class Maker:
@@ -100,8 +106,22 @@ class Maker:
         **record: Any,
     ) -> Job:
         """A job whose result stays for a century, unless the headers say otherwise."""
-        sent = {"x-bf-async-job-result-ttl": str(CENTURY_S), **(headers or {})}
-        response = http.post(f"/v1/async/{path}", json=body, headers=sent | owner(record))
+        return self._accepted(http, path, {"json": body}, headers or {}, record)
+
+    def submit_kind(self, http: httpx.Client, kind: Kind, model: str, **record: Any) -> Job:
+        """Likewise, the least that this request type takes."""
+        return self._accepted(http, kind.path, kind.request(model), {}, record)
+
+    def _accepted(
+        self,
+        http: httpx.Client,
+        path: str,
+        request: Mapping[str, Any],
+        headers: Mapping[str, str],
+        record: Job,
+    ) -> Job:
+        sent = {"x-bf-async-job-result-ttl": str(CENTURY_S), **headers, **owner(record)}
+        response = http.post(f"/v1/async/{path}", headers=sent, **request)
         assert response.status_code == 202, response.text
         self.jobs.append({"path": path, "id": response.json()["id"], **record})
         return self.jobs[-1]
@@ -136,17 +156,34 @@ class Maker:
         with self.gateway("first", **PATIENCE) as (_, http):
             for job in self._submit_all(http):
                 self.finish(http, job)
-        with self.gateway("late", job_deadline_s=0.2) as (_, http):
+            self._cancel(http)
+        with self.gateway("late", job_deadline_s=0.2) as (late, http):
             self.finish(http, self.submit(http, chat(model=HELD), was="expired"))
+            late.send(signal.SIGTERM)  # so that not everything is in the log
+            late.wait_exit()
+
+    def _cancel(self, http: httpx.Client) -> None:
+        """While its call is out."""
+        body = RESPONSES.body(HELD)
+        job = self.submit(http, body, RESPONSES.path, was="running")
+        self.reach(job, "sending")
+        cancelled = http.post(f"/v1/responses/{job['id']}/cancel")
+        assert cancelled.status_code == 200, cancelled.text
+        job["was"] = "cancelled"
+        self.finish(http, job)
 
     def _submit_all(self, http: httpx.Client) -> list[Job]:
-        embedding = EMBEDDINGS.body("mock/embed?dim=4")
         brief = {"x-bf-async-job-result-ttl": str(TTL_S)}
+        shown = {"x-bf-send-back-raw-request": "true", "x-bf-send-back-raw-response": "true"}
+        kinds = [
+            self.submit_kind(
+                http, kind, EMBEDDED.get(kind.request_type, "mock/hello"), was="completed"
+            )
+            for kind in KINDS
+        ]
         return [
-            self.submit(http, CHAT.body(), was="completed"),
-            self.submit(http, TEXT.body(), TEXT.path, was="completed"),
-            self.submit(http, RESPONSES.body(), RESPONSES.path, was="completed"),
-            self.submit(http, embedding, EMBEDDINGS.path, was="completed"),
+            *kinds,
+            self.submit(http, chat("shown", "openai/shown"), headers=shown, was="completed"),
             self.submit(http, chat("Grüße, 世界, 1e400"), was="completed"),
             self.submit(http, chat(LARGE), was="completed"),
             self.submit(http, chat("mine alone"), was="completed", owner="admin"),
@@ -158,6 +195,15 @@ class Maker:
 
     def leave_jobs(self) -> None:
         """Waiting for their time, running, given back, and queued."""
+        # Whoever starts looks after the jobs of the dead once: before there are any.
+        with (
+            self.gateway("hurried-api", **API, **HURRY) as (_, short),
+            self.gateway("patient-api", **API, **PATIENCE) as (_, long),
+        ):
+            self._leave_begun()
+            self._leave_queued(short, long)
+
+    def _leave_begun(self) -> None:
         # It is told nothing of the others' jobs, and does not look for itself.
         budget = {"body_budget_mb": 4, "drain_s": 2, "upkeep_s": 3600, "worker_slots": 2}
         with self.gateway("drained", **{**PATIENCE, **budget}) as (drained, http):
@@ -172,7 +218,6 @@ class Maker:
         for job, attempt in zip(given_back, ("unknown", "unsent"), strict=True):
             job["was"] = "waiting"
             self.reach(job, attempt)
-        self._leave_queued()
 
     def _leave_at_work(self) -> None:
         """Of two gateways, one of which is in a hurry."""
@@ -181,8 +226,8 @@ class Maker:
         unknown: Job = {"becomes": "failed", "error_type": "outcome_unknown"}
         once = {"x-hermod-on-unknown": "fail"}
         with (
-            self.gateway("hurried", **HURRY) as (_, short),
-            self.gateway("patient", **PATIENCE) as (_, long),
+            self.gateway("hurried", **HURRY) as (hurried, short),
+            self.gateway("patient", **PATIENCE) as (patient, long),
         ):
             limited, held = chat(model=LIMITED), chat(model=HELD)
             for http, ending in ((short, expires), (long, ends)):
@@ -190,22 +235,27 @@ class Maker:
             for http, ending in ((short, expires), (long, ends), (long, ends)):
                 self.reach(self.submit(http, held, was="running", **ending), "sending")
             self.reach(self.submit(long, held, headers=once, was="running", **unknown), "sending")
+            # At once: who is left for a moment takes the other's jobs.
+            for gateway in (hurried, patient):
+                gateway.send(signal.SIGKILL)
 
-    def _leave_queued(self) -> None:
+    def _leave_queued(self, short: httpx.Client, long: httpx.Client) -> None:
         """By gateways that run no jobs."""
-        with self.gateway("hurried-api", role="api", **HURRY) as (_, http):
-            self.submit(http, chat("too late"), was="queued", becomes="expired")
+        self.submit(short, chat("too late"), was="queued", becomes="expired")
         ends: Job = {"was": "queued", "becomes": "completed"}
-        with self.gateway("patient-api", role="api", **PATIENCE) as (_, http):
-            for text in ("first in the queue", "second in the queue"):
-                self.submit(http, chat(text), **ends, says=text)
-            self.submit(http, chat(LARGE), **ends)
-            self.submit(http, chat("mine"), **ends, says="mine", owner="admin")
-            for told in ("true", "false", None):
-                model = f"openai/passthrough-{told}"
-                headers = {} if told is None else {PASSTHROUGH: told}
-                record = ends | {"model": model, "forwards": told == "true"}
-                self.submit(http, chat(model=model, unheard_of=1), headers=headers, **record)
+        for text in ("first in the queue", "second in the queue"):
+            self.submit(long, chat(text), **ends, says=text)
+        self.submit(long, chat(LARGE), **ends)
+        self.submit(long, chat("mine"), **ends, says="mine", owner="admin")
+        for told in ("true", "false", None):
+            model = f"openai/passthrough-{told}"
+            headers = {} if told is None else {PASSTHROUGH: told}
+            record = ends | {"model": model, "forwards": told == "true"}
+            self.submit(long, chat(model=model, unheard_of=1), headers=headers, **record)
+        self.submit_kind(long, TRANSCRIBING, "mock/echo", **ends, hears=AUDIO.told())
+        told = {f"x-bf-eh-{TOLD}": "a word", "x-bf-send-back-raw-response": "true"}
+        model = "openai/told"
+        self.submit(long, chat(model=model), headers=told, **ends, model=model, told="a word")
 
 
 def owner(job: Mapping[str, Any]) -> dict[str, str]:
@@ -225,7 +275,7 @@ def make(place: Place, release: Release, to: Path) -> None:
     for job in maker.jobs:
         job["attempts"] = place.attempts_of(job["id"])
         found = state_of(place, job["id"])
-        assert found == job["was"], f"{job['id']} is {found}, not {job['was']}"
+        assert found == job["was"], f"{job} is {found}"
     assert _overdue(place) == {job["id"] for job in maker.jobs if job.get("becomes") == "expired"}
     pack(place, to)
     lines = ",\n".join(json.dumps(job, ensure_ascii=False) for job in maker.jobs)
