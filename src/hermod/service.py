@@ -12,8 +12,9 @@ from typing import Final
 import uvloop
 
 from hermod import __version__
-from hermod.calls.call import Caller, CallSettings
+from hermod.calls.call import Caller
 from hermod.calls.models import ModelLists
+from hermod.calls.spec import CallSettings
 from hermod.clock import SystemClock
 from hermod.config import Settings
 from hermod.domain.clock import Clock
@@ -116,6 +117,7 @@ class Working:
                 lane_slots={name: each.concurrency for name, each in settings.providers.items()},
                 claims=settings.role != "api",
             ),
+            room=caller,
         )
 
     async def close(self) -> None:

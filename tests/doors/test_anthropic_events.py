@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from hermod.doors.anthropic_events import Events
 from hermod.doors.anthropic_reply import from_response
-from hermod.doors.sse import Reader
+from hermod.kinds.sse import Reader
 from tests.doors.clients import Answer, anthropic_client, cut, events
 
 STRICT: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)

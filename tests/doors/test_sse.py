@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hermod.doors.sse import Event, Reader, TooLong, WholeEvents, written
+from hermod.kinds.sse import Event, Reader, TooLong, WholeEvents, written
 
 
 def test_line_ends_of_all_three_kinds_end_lines():

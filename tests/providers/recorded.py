@@ -3,6 +3,8 @@ becomes.
 
 A file is `examples/<provider>/<request_type>[.<case>].json`, its texts are ours, its shape is the
 vendor's, whose page stands under `source`. Bytes are base64, forms are `fields` and `files`.
+Where `sent` has neither body nor fields, what was asked is sent with the upstream's name of the
+model; where there is neither `answer` nor `error`, the reply is the answer as it is.
 """
 
 import base64

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hermod.calls.call import Caller, CallSettings
+from hermod.calls.call import Caller
+from hermod.calls.spec import CallSettings
 from hermod.clock import SystemClock
 from hermod.domain.clock import Clock
 from hermod.domain.ids import uuid7
@@ -28,6 +29,7 @@ from hermod.domain.retry import RetryPolicy
 from hermod.net.client import HttpClient
 from hermod.store.sqlite import SqliteStore
 from hermod.worker.identity import Identity
+from hermod.worker.lanes import Room
 from hermod.worker.run import Phase, Runner
 from hermod.worker.settings import WorkerSettings
 from hermod.worker.worker import Worker
@@ -65,6 +67,7 @@ class Bench:
         claims: bool = True,
         callers_max: int = 1000,
         providers: Mapping[str, ProviderSettings] | None = None,
+        room: Room | None = None,
     ) -> Worker:
         """A worker that has begun."""
         policy = RetryPolicy(max_retries, backoff_s, 5.0)
@@ -85,6 +88,7 @@ class Bench:
                 claims=claims,
                 callers_max=callers_max,
             ),
+            room=room,
         )
         await made.open()
         return made

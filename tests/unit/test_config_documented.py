@@ -35,6 +35,14 @@ FULL: dict[str, object] = {
         "max_request_body_size_mb": 20,
         "header_filter_config": {"allowlist": [], "denylist": ["x-d"]},
         "webhook_config": {"delivery_history_retention_days": 30},
+        "compat": {
+            "convert_text_to_chat": True,
+            "convert_chat_to_responses": True,
+            "should_drop_params": True,
+            "should_convert_params": True,
+            "azure_deepseek": True,
+            "force_reasoning_only_models_to_responses": True,
+        },
     },
     "providers": {
         "openai": {
@@ -166,6 +174,9 @@ def test_what_this_release_does_not_act_on_is_listed_with_a_reason(tmp_path: Pat
         "client.allowed_headers",
         "client.log_retention_days",
         "client.webhook_config",
+        "client.compat.should_convert_params",
+        "client.compat.azure_deepseek",
+        "client.compat.force_reasoning_only_models_to_responses",
         "providers.openai.network_config.max_conns_per_host",
         "providers.openai.concurrency_and_buffer_size.buffer_size",
         "providers.anthropic",

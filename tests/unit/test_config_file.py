@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hermod.config import CompatSettings
 from hermod.domain.forwarding import HeaderFilter, Names
 from hermod.domain.provider import Secret
 from tests.support.config import TOKEN, problems, read
@@ -170,6 +171,33 @@ def test_a_header_that_is_never_forwarded_or_logged_is_warned_of(tmp_path: Path)
     ]
     # Nothing else is forwarded either: the list is not an empty one.
     assert loaded.settings.client.header_filter.allowed
+
+
+def test_nothing_of_a_request_is_changed_to_fit_unless_the_operator_says_so(tmp_path: Path) -> None:
+    assert read(tmp_path).settings.client.compat == CompatSettings(
+        convert_text_to_chat=False, convert_chat_to_responses=False, should_drop_params=False
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["convert_text_to_chat", "convert_chat_to_responses", "should_drop_params"]
+)
+def test_each_switch_of_compat_is_read(tmp_path: Path, name: str) -> None:
+    loaded = read(tmp_path, {"client": {"compat": {name: True}}})
+    assert loaded.settings.client.compat == CompatSettings(**{name: True})
+    assert (loaded.warnings, loaded.ignored) == ((), ())
+
+
+def test_an_unknown_switch_of_compat_is_warned_of(tmp_path: Path) -> None:
+    loaded = read(tmp_path, {"client": {"compat": {"should_drop_param": True}}})
+    assert [text.split(" ", 1)[1] for text in loaded.warnings] == [
+        'client.compat.should_drop_param: unknown key, not read, did you mean "should_drop_params"?'
+    ]
+
+
+def test_a_switch_of_compat_that_is_no_truth_value_is_a_problem(tmp_path: Path) -> None:
+    found = problems(tmp_path, {"client": {"compat": {"should_drop_params": "yes"}}})
+    assert found[0].split(" ", 1)[1].startswith("client.compat.should_drop_params: expected true")
 
 
 # Rules between settings

@@ -125,10 +125,12 @@ def test_a_key_is_read_whole(tmp_path: Path) -> None:
         "models": ["a", "b"],
         "blacklisted_models": ["b"],
         "weight": 0.25,
+        "concurrency": 7,
         "enabled": False,
     }
     (key,) = one(tmp_path, {"keys": [written]}).keys
     assert (key.name, key.id, key.value, key.weight) == ("main", "k-1", Secret("sk-1"), 0.25)
+    assert key.concurrency == 7
     assert not key.enabled
     assert [key.allows(model) for model in ("a", "b", "c")] == [True, False, False]
 
@@ -137,6 +139,14 @@ def test_a_key_is_read_whole(tmp_path: Path) -> None:
 def test_no_models_and_a_star_mean_all(tmp_path: Path, models: list[str] | None) -> None:
     (key,) = one(tmp_path, {"keys": [{"value": "x", "models": models}]}).keys
     assert key.allows("anything")
+
+
+@pytest.mark.parametrize("written", [{}, {"concurrency": 0}])
+def test_a_key_has_no_cap_of_its_own_unless_it_says_so(
+    tmp_path: Path, written: dict[str, int]
+) -> None:
+    (key,) = one(tmp_path, {"keys": [{"value": "x", **written}]}).keys
+    assert key.concurrency is None
 
 
 def test_a_star_among_the_refused_models_refuses_all(tmp_path: Path) -> None:
@@ -273,10 +283,10 @@ def test_names_are_read_in_lower_case(tmp_path: Path) -> None:
 
 
 def test_a_provider_whose_adapter_is_to_come_is_listed_and_not_configured(tmp_path: Path) -> None:
-    loaded = read(tmp_path, {"anthropic": {"keys": [{"vertex_key_config": 5}]}})
+    loaded = read(tmp_path, {"runway": {"keys": [{"vertex_key_config": 5}]}})
     assert not loaded.settings.providers
     assert loaded.warnings == ()
-    assert [place for place, _ in loaded.ignored] == ["providers.anthropic"]
+    assert [place for place, _ in loaded.ignored] == ["providers.runway"]
 
 
 def test_a_custom_provider_speaks_like_its_base(tmp_path: Path) -> None:
@@ -322,16 +332,51 @@ def test_an_empty_list_of_requests_allows_none_and_is_warned_of(tmp_path: Path) 
 
 
 def test_a_custom_provider_on_a_base_to_come_keeps_its_name_and_is_listed(tmp_path: Path) -> None:
-    loaded = read(tmp_path, {"lab": {"custom_provider_config": {"base_provider_type": "gemini"}}})
+    config = {"providers": {"lab": {"custom_provider_config": {"base_provider_type": "gemini"}}}}
+    (tmp_path / "config.json").write_text(json.dumps(config), "utf-8")
+    rows = {name: row for name, row in ROWS.items() if name != "gemini"}
+    loaded = load({"app_dir": str(tmp_path)}, {}, rows=rows, known=KNOWN_PROVIDERS)
     assert loaded.settings.custom_names == {"lab"}
     assert not loaded.settings.providers
     assert loaded.ignored == (("providers.lab", "the gemini adapter comes in a later release"),)
 
 
+CUSTOM_BASES = ("openai", "anthropic", "bedrock", "cohere", "gemini", "huggingface", "replicate")
+
+
+@pytest.mark.parametrize("base", [name for name in CUSTOM_BASES if name in ROWS])
+def test_every_base_of_a_custom_provider_gives_it_its_dialect(tmp_path: Path, base: str) -> None:
+    custom = {"base_provider_type": base, "is_key_less": True}
+    network = {"base_url": "http://10.0.0.4:8080"}
+    lab = one(tmp_path, {"custom_provider_config": custom, "network_config": network}, name="lab")
+    assert lab.row is ROWS[base]
+    assert (lab.name, lab.base_url, lab.keyless) == ("lab", "http://10.0.0.4:8080", True)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "/deployments/{model}/chat",
+        "https://e.example/{model}/chat",
+    ],
+)
+def test_a_path_with_the_models_place_is_read(tmp_path: Path, override: str) -> None:
+    custom = {
+        "base_provider_type": "openai",
+        "is_key_less": True,
+        "request_path_overrides": {"chat_completion": override, "speech_stream": "s"},
+    }
+    settings = one(tmp_path, {"custom_provider_config": custom}, name="lab").custom
+    assert settings is not None
+    assert dict(settings.path_overrides) == {"chat_completion": override, "speech_stream": "/s"}
+
+
 # The environment
 
 
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if not row.keyless])
+@pytest.mark.parametrize(
+    "name", [name for name, row in ROWS.items() if not row.keyless and row.base_url]
+)
 def test_a_key_in_the_environment_configures_its_provider(tmp_path: Path, name: str) -> None:
     for variable in ROWS[name].key_env:
         providers = read(tmp_path, {}, {variable: "sk-1"}).settings.providers
@@ -339,6 +384,15 @@ def test_a_key_in_the_environment_configures_its_provider(tmp_path: Path, name: 
         assert providers[name].origin == variable
         assert [key.value.reveal() for key in providers[name].keys] == ["sk-1"]
         assert providers[name].base_url == ROWS[name].base_url
+
+
+def test_a_resource_of_ones_own_is_found_by_its_address_and_not_by_a_key(tmp_path: Path) -> None:
+    assert not read(tmp_path, {}, {"AZURE_OPENAI_API_KEY": "x"}).settings.providers
+    address = "https://res.openai.azure.com"
+    environ = {"AZURE_OPENAI_API_KEY": "x", "AZURE_OPENAI_ENDPOINT": f"{address}/"}
+    azure = read(tmp_path, {}, environ).settings.providers["azure"]
+    assert (azure.base_url, azure.origin) == (address, "AZURE_OPENAI_ENDPOINT")
+    assert [key.value.reveal() for key in azure.keys] == ["x"]
 
 
 def test_the_first_of_several_variables_counts(tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ def test_a_failed_response_is_a_fault() -> None:
 
 @pytest.mark.parametrize(
     ("code", "retryable"),
-    [(429, Retryable.RATE_LIMITED), ("503", Retryable.BACKOFF), (402, Retryable.NO)],
+    [(429, Retryable.RATE_LIMITED), ("503", Retryable.BACKOFF), (402, Retryable.OTHER_KEY)],
 )
 def test_an_http_status_inside_a_200_error_counts_as_the_status(
     code: object, retryable: Retryable
@@ -464,9 +464,9 @@ def test_a_large_or_strange_error_stays_small(body: bytes, status: int) -> None:
     ("status", "retryable"),
     [
         (400, Retryable.NO),
-        (401, Retryable.NO),
-        (402, Retryable.NO),
-        (403, Retryable.NO),
+        (401, Retryable.OTHER_KEY),
+        (402, Retryable.OTHER_KEY),
+        (403, Retryable.OTHER_KEY),
         (404, Retryable.NO),
         (408, Retryable.BACKOFF),
         (409, Retryable.NO),
@@ -521,7 +521,7 @@ def test_a_plain_text_that_speaks_of_a_rate_limit_is_one() -> None:
 @pytest.mark.parametrize("status", [400, 401, 402, 404, 413, 422])
 def test_a_callers_mistake_is_no_rate_limit_because_of_its_words(status: int) -> None:
     error = {"message": "maximum context length limit exceeded", "type": "invalid_request_error"}
-    assert fault({"error": error}, status).retryable is Retryable.NO
+    assert fault({"error": error}, status).retryable is not Retryable.RATE_LIMITED
 
 
 @pytest.mark.parametrize(

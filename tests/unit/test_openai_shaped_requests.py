@@ -1,23 +1,28 @@
 """Requests to OpenAI-shaped upstreams: everything goes on as it came (design.md 8, 4 and 5)."""
 
 import json
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hermod import __version__
-from hermod.domain.provider import Auth
-from hermod.kinds.kind import AnyKind
-from hermod.kinds.registry import KIND_BY_TYPE, KINDS
+from hermod.domain.provider import Auth, Row
+from hermod.kinds.chat_completion import CHAT_COMPLETION as CHAT
+from hermod.kinds.kind import AnyKind, JsonKind
+from hermod.kinds.registry import KINDS
+from hermod.kinds.responses import RESPONSES
 from hermod.providers.adapter import Outgoing
 from hermod.providers.openai_shaped import build, build_body
 from hermod.providers.prepare import build_headers, key_header
+from hermod.providers.registry import load_rows
 from tests.kinds.recorded import parts_of, recorded, sent_model
 
-CHAT = KIND_BY_TYPE["chat_completion"]
+ROWS = load_rows()
 BEARER = key_header(Auth.BEARER, "sk-1")
-RESPONSES = KIND_BY_TYPE["responses"]
 
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.request_type)
 
@@ -76,6 +81,114 @@ def test_background_is_an_unknown_field_of_a_chat() -> None:
 def test_of_duplicate_members_only_the_one_that_was_checked_is_sent() -> None:
     body = b'{"model":"openai/x","fallbacks":["a"],"model":"mock/y","fallbacks":["b"]}'
     assert build_body(CHAT, body, "y", forward_unknown=True) == b'{"model":"y"}'
+
+
+# What a provider's row changes
+
+
+def row(
+    drops: Collection[str] = (),
+    renames: Mapping[str, str] | None = None,
+    roles: Mapping[str, str] | None = None,
+) -> Row:
+    """A row of the table with these members."""
+    return replace(ROWS["vllm"], drops=frozenset(drops), renames=renames or {}, roles=roles or {})
+
+
+def sent_with(kind: JsonKind, members: dict[str, object], **to_row: Any) -> dict[str, object]:
+    """What a request with these members becomes by such a row."""
+    body = json.dumps({"model": "vllm/x", **members}).encode()
+    found = json.loads(build_body(kind, body, "x", forward_unknown=True, row=row(**to_row)))
+    del found["model"]
+    return found
+
+
+def test_a_field_that_is_dropped_is_gone_whatever_it_says() -> None:
+    asked: dict[str, object] = {"store": None, "user": "u", "seed": 1}
+    assert sent_with(CHAT, asked, drops=["store", "user"]) == {"seed": 1}
+
+
+def test_a_renamed_field_keeps_its_value_byte_for_byte() -> None:
+    body = b'{"model":"vllm/x","max_completion_tokens":1e2}'
+    renames = {"max_completion_tokens": "max_tokens"}
+    sent = build_body(CHAT, body, "x", forward_unknown=True, row=row(renames=renames))
+    assert b'"max_tokens":1e2' in sent
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ({"max_tokens": 5}, {"max_tokens": 5}),
+        ({"max_tokens": 5, "max_completion_tokens": 7}, {"max_tokens": 7}),
+        ({"max_tokens": 5, "max_completion_tokens": None}, {"max_tokens": 5}),
+        ({"max_completion_tokens": None}, {"max_tokens": None}),
+    ],
+)
+def test_of_the_two_limits_the_newer_counts(
+    asked: dict[str, object], sent: dict[str, object]
+) -> None:
+    assert sent_with(CHAT, asked, renames={"max_completion_tokens": "max_tokens"}) == sent
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ({"reasoning": {"effort": "low"}}, {"reasoning_effort": "low"}),
+        ({"reasoning": {"effort": "low", "max_tokens": None}}, {"reasoning_effort": "low"}),
+        (
+            {"reasoning": {"effort": "low", "max_tokens": 9}},
+            {"reasoning_effort": "low", "reasoning": {"max_tokens": 9}},
+        ),
+        ({"reasoning": {"max_tokens": 9}}, {"reasoning": {"max_tokens": 9}}),
+        ({"reasoning": {"effort": None}}, {}),
+        ({"reasoning": None}, {}),
+        ({"reasoning_effort": "low"}, {"reasoning_effort": "low"}),
+    ],
+)
+def test_the_effort_of_a_chat_gets_a_name_of_its_own(
+    asked: dict[str, object], sent: dict[str, object]
+) -> None:
+    assert sent_with(CHAT, asked, renames={"reasoning.effort": "reasoning_effort"}) == sent
+
+
+def test_the_effort_of_a_response_stays_where_it_is() -> None:
+    asked: dict[str, object] = {"input": "", "reasoning": {"effort": "low"}}
+    renames = {"reasoning.effort": "reasoning_effort"}
+    assert sent_with(RESPONSES, asked, renames=renames) == asked
+
+
+def test_a_role_that_is_not_known_there_gets_its_other_name() -> None:
+    asked: dict[str, object] = {
+        "messages": [
+            {"role": "developer", "content": "developer"},
+            {"role": "user", "content": '"developer"', "name": "developer"},
+        ]
+    }
+    assert sent_with(CHAT, asked, roles={"developer": "system"}) == {
+        "messages": [
+            {"role": "system", "content": "developer"},
+            {"role": "user", "content": '"developer"', "name": "developer"},
+        ]
+    }
+
+
+@pytest.mark.parametrize("input_", ["developer", [{"type": "item_reference", "id": "developer"}]])
+def test_an_input_without_such_a_role_stays_as_it_is(input_: object) -> None:
+    asked: dict[str, object] = {"input": input_}
+    assert sent_with(RESPONSES, asked, roles={"developer": "system"}) == asked
+
+
+def test_messages_without_such_a_role_are_sent_byte_for_byte() -> None:
+    body = b'{"model":"vllm/x","messages":[ {"role" : "user","n":1.0e1} ]}'
+    sent = build_body(CHAT, body, "x", forward_unknown=True, row=row(roles={"developer": "a"}))
+    assert b'[ {"role" : "user","n":1.0e1} ]' in sent
+
+
+def test_openai_itself_gets_every_field_of_its_own() -> None:
+    asked = dict.fromkeys(CHAT.known_fields - {"fallbacks", "reasoning", "model"}, "v")
+    body = json.dumps({"model": "openai/x", **asked}).encode()
+    sent = json.loads(build_body(CHAT, body, "x", forward_unknown=True, row=ROWS["openai"]))
+    assert sent == {"model": "x", **asked}
 
 
 JSON = st.recursive(

@@ -66,9 +66,9 @@ def custom(
 
 
 def test_the_table_has_the_providers_that_speak_openais_format() -> None:
-    assert set(ROWS) == {
-        "openai", "groq", "mistral", "openrouter", "together", "fireworks", "deepseek", "xai",
-        "cerebras", "perplexity", "nebius", "parasail", "ollama", "vllm", "sgl", "cohere",
+    assert ROWS.keys() >= {
+        "openai", "azure", "groq", "mistral", "openrouter", "together", "fireworks", "deepseek",
+        "xai", "cerebras", "perplexity", "nebius", "parasail", "ollama", "vllm", "sgl",
     }  # fmt: skip
 
 
@@ -100,10 +100,20 @@ def test_bifrosts_names_are_all_known() -> None:
 
 
 def test_a_whole_row_is_read() -> None:
-    row = parse_rows(table(name="ollama", more='url_env = ["A_HOST"]\nkeyless = true'))["ollama"]
+    more = """
+        url_env = ["A_HOST"]
+        keyless = true
+        drops = ["store"]
+        renames = { seed = "random_seed" }
+        roles = { developer = "system" }
+        models_path = ""
+    """
+    row = parse_rows(table(name="ollama", more=more))["ollama"]
     assert (row.name, row.base_url, row.key_env) == ("ollama", "https://a.example", ("A_KEY",))
     assert (row.url_env, row.keyless) == (("A_HOST",), True)
     assert dict(row.paths) == {"embedding": "/v1/embeddings"}
+    assert (row.drops, dict(row.renames)) == ({"store"}, {"seed": "random_seed"})
+    assert (dict(row.roles), row.models_path) == ({"developer": "system"}, "")
 
 
 @pytest.mark.parametrize(
@@ -146,11 +156,15 @@ def test_a_wrong_row_is_refused_by_name(text: str, rule: str) -> None:
         ("mistral", "responses", None),
         ("openrouter", "responses", "https://openrouter.ai/api/v1/responses"),
         ("fireworks", "embedding", "https://api.fireworks.ai/inference/v1/embeddings"),
-        ("perplexity", "chat_completion", "https://api.perplexity.ai/chat/completions"),
+        ("perplexity", "responses", "https://api.perplexity.ai/v1/responses"),
+        ("perplexity", "chat_completion", None),
+        ("openrouter", "image_generation", "https://openrouter.ai/api/v1/images"),
+        ("deepseek", "responses", "https://api.deepseek.com/responses"),
+        ("mistral", "ocr", "https://api.mistral.ai/v1/ocr"),
         ("deepseek", "text_completion", "https://api.deepseek.com/beta/completions"),
         ("parasail", "embedding", None),
         ("vllm", "embedding", "http://localhost:8000/v1/embeddings"),
-        ("sgl", "responses", None),
+        ("sgl", "image_generation", None),
         ("openai", "ocr", None),
     ],
 )
@@ -182,8 +196,8 @@ def test_only_a_whole_version_segment_is_taken_for_one() -> None:
 
 
 def test_a_version_in_the_address_of_an_unversioned_path_is_dropped() -> None:
-    perplexity = provider("perplexity", base_url="https://api.perplexity.ai/v1")
-    assert endpoint(perplexity, "chat_completion") == "https://api.perplexity.ai/chat/completions"
+    deepseek = provider("deepseek", base_url="https://api.deepseek.com/v1")
+    assert endpoint(deepseek, "responses") == "https://api.deepseek.com/responses"
 
 
 def test_a_key_brings_its_own_address_along() -> None:
@@ -212,6 +226,37 @@ def test_a_custom_provider_offers_only_what_it_allows() -> None:
 def test_a_custom_path_replaces_the_usual_one(base_url: str, override: str, url: str) -> None:
     lab = provider(base_url=base_url, custom=custom(paths={"chat_completion": override}))
     assert endpoint(lab, "chat_completion") == url
+    assert endpoint(lab, "embedding") == "https://h/v1/embeddings"
+
+
+@pytest.mark.parametrize(
+    ("override", "url"),
+    [
+        ("/m/{model}/chat", "https://h/m/org%2Fm%3A1/chat"),
+        ("https://e.example/{model}?v=1", "https://e.example/org%2Fm%3A1?v=1"),
+    ],
+)
+def test_a_custom_path_may_name_the_model(override: str, url: str) -> None:
+    lab = provider(base_url="https://h", custom=custom(paths={"chat_completion": override}))
+    assert endpoint(lab, "chat_completion", model="org/m:1") == url
+
+
+def test_a_custom_path_wins_over_a_dialects_own() -> None:
+    lab = provider(base_url="https://h", custom=custom(paths={"chat_completion": "/mine"}))
+    assert endpoint(lab, "chat_completion", path="/theirs") == "https://h/mine"
+
+
+def test_streams_may_have_a_custom_path_of_their_own() -> None:
+    paths = {"chat_completion": "/whole", "chat_completion_stream": "/pieces"}
+    lab = provider(base_url="https://h", custom=custom(paths=paths))
+    assert endpoint(lab, "chat_completion", stream=True) == "https://h/pieces"
+    assert endpoint(lab, "chat_completion") == "https://h/whole"
+    one = provider(base_url="https://h", custom=custom(paths={"chat_completion": "/whole"}))
+    assert endpoint(one, "chat_completion", stream=True) == "https://h/whole"
+
+
+def test_a_path_for_streams_alone_leaves_the_others_as_they_are() -> None:
+    lab = provider(base_url="https://h", custom=custom(paths={"embedding_stream": "/s"}))
     assert endpoint(lab, "embedding") == "https://h/v1/embeddings"
 
 

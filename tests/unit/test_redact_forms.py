@@ -2,7 +2,7 @@
 
 import pytest
 
-from hermod.calls.call import _secrets
+from hermod.calls.line import line_of
 from hermod.calls.redact import Redactor, redacted
 from hermod.domain.provider import ProviderSettings, Secret
 from hermod.providers.registry import load_rows
@@ -34,4 +34,4 @@ def test_only_headers_that_hold_secrets_are_masked() -> None:
     )
     row = load_rows()["openai"]
     provider = ProviderSettings("openai", "file", row, row.base_url, (), 1, 0, 1, 1, 1, headers)
-    assert _secrets(provider, None) == ["canary-token-1", "canary-token-2"]
+    assert line_of(provider, None).secrets == ("canary-token-1", "canary-token-2")

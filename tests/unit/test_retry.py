@@ -72,7 +72,7 @@ def test_a_retry_after_is_capped() -> None:
 
 
 @pytest.mark.parametrize("retry_after_s", [None, 1.0])
-@pytest.mark.parametrize("retryable", list(Retryable))
+@pytest.mark.parametrize("retryable", [each for each in Retryable if each is not Retryable.HELD])
 def test_no_retries_means_none(retryable: Retryable, retry_after_s: float | None) -> None:
     policy = RetryPolicy(0, 0.5, 5.0)
     assert decided(fault(retryable, retry_after_s), policy=policy) == GiveUp()
@@ -101,3 +101,14 @@ def test_a_backoff_stays_within_its_jitter_and_its_maximum(
     policy = RetryPolicy(1, initial, longest)
     grown = min(initial * 2.0 ** min(nth, 60), longest)
     assert grown * 0.8 <= backoff_s(policy, nth, chance) <= min(grown * 1.2, longest)
+
+
+@pytest.mark.parametrize("max_retries", [0, 3])
+def test_a_call_that_was_held_back_costs_no_try_and_comes_again(max_retries: int) -> None:
+    policy = RetryPolicy(max_retries, 0.5, 5.0)
+    found = decided(fault(Retryable.HELD, 7.0), policy=policy, spent=max_retries)
+    assert found == TryAgain(7.0, spent=False)
+
+
+def test_a_refused_key_is_no_reason_to_use_it_again() -> None:
+    assert decided(fault(Retryable.OTHER_KEY)) == GiveUp()

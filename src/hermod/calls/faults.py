@@ -79,6 +79,23 @@ def cannot_carry(message: str, param: str | None) -> Fault:
     return Fault(failure, sent=False)
 
 
+def held_back(provider: str, wait_s: float) -> Fault:
+    """A call that was not made, because the upstream is known not to take it now."""
+    failure = Failure(
+        f"{provider} is not called for another {wait_s:.1f} s: it failed, or told us its limits",
+        status_code=429,
+        error_type="upstream_held_back",
+        from_gateway=True,
+    )
+    return Fault(failure, Retryable.HELD, wait_s, sent=False)
+
+
+def credential_fault(message: str) -> Fault:
+    """A key whose credential could not be had: as good as refused."""
+    failure = Failure(message, status_code=401, error_type="credential_error")
+    return Fault(failure, Retryable.OTHER_KEY, sent=False)
+
+
 def missing_headers(names: Iterable[str]) -> Fault:
     """A request without headers that the operator demands of every one (wire-contract 4.3)."""
     text = f"missing required headers: {', '.join(names)}"

@@ -3,12 +3,13 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final, NamedTuple
 
 from hermod.calls.redact import Redactor
 from hermod.domain.live import Live, Sink
 from hermod.domain.outcome import Answer
+from hermod.domain.usage import Usage
 from hermod.net.messages import NetError, Reason
 
 
@@ -27,6 +28,7 @@ class Forwarded(NamedTuple):
     """Whether its last event was there. The end of the bytes alone proves nothing."""
     failed: bool = False
     """Whether it said that the upstream failed. The caller has read that."""
+    usage: Usage | None = None
 
 
 _LAST: Final = re.compile(
@@ -81,10 +83,18 @@ async def forward(
 
 
 def streamed_answer(
-    request_type: str, provider: str, model: str, *, latency_ms: int, size: int
+    request_type: str,
+    provider: str,
+    model: str,
+    *,
+    latency_ms: int,
+    forwarded: Forwarded,
+    price: Callable[[Usage], int | None] | None = None,
 ) -> Answer:
     """What is kept of a streamed answer: that it was given. The caller has had the rest."""
-    extra_fields = {
+    usage = forwarded.usage
+    cost_usd_nanos = price(usage) if usage is not None and price is not None else None
+    extra_fields: dict[str, object] = {
         "request_type": request_type,
         "provider": provider,
         "model_requested": model,
@@ -93,5 +103,8 @@ def streamed_answer(
         "latency": latency_ms,
         "chunk_index": 0,
     }
-    whole = {"object": "stream", "bytes": size, "extra_fields": extra_fields}
-    return Answer(json.dumps(whole, separators=(",", ":")).encode())
+    if cost_usd_nanos is not None:
+        extra_fields["cost_usd_nanos"] = cost_usd_nanos
+    whole = {"object": "stream", "bytes": forwarded.size, "extra_fields": extra_fields}
+    body = json.dumps(whole, separators=(",", ":")).encode()
+    return Answer(body, usage=usage, cost_usd_nanos=cost_usd_nanos)

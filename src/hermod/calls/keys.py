@@ -2,13 +2,25 @@
 
 import hashlib
 import json
-from typing import Final
+from collections.abc import Callable, Container, Sequence
+from typing import Final, NamedTuple
 
 from hermod.domain.failure import Failure
 from hermod.domain.provider import KeySettings, ProviderSettings
 
 _WITH_DEPLOYMENTS: Final = frozenset({"azure", "bedrock", "replicate", "vertex", "vllm"})
 """Providers where a model is served under a name of the key's own."""
+
+
+class Chosen(NamedTuple):
+    """The key of a call, and what is left beside it."""
+
+    key: KeySettings | None
+    """None where none is needed."""
+    others: int = 0
+    """How many other keys could have been used."""
+    wait_s: float = 0.0
+    """How long even this one has to wait, which has to wait least."""
 
 
 def choose_key(
@@ -18,34 +30,56 @@ def choose_key(
     *,
     name: str | None = None,
     key_id: str | None = None,
-) -> KeySettings | Failure | None:
-    """A key by weight, `chance` in [0, 1); None where none is needed; a Failure where none fits.
+    dead: Container[str] = (),
+    tired: str | None = None,
+    wait_s: Callable[[KeySettings | None], float] | None = None,
+) -> Chosen | Failure:
+    """A key by weight, `chance` in [0, 1); a Failure where none fits.
 
     Weights that are all zero count as equal. A caller may insist on one key, by its id or else by
-    its name: it must be one that could have been chosen.
+    its name: it must be one that could have been chosen. `dead` are names of keys that were refused
+    for this job; `tired` is one that was told to slow down, and `wait_s` says how long a key has to
+    wait: both count only as long as there are others.
     """
-    present = [key for key in provider.keys if key.enabled and (key.value or key.base_url)]
+    present = [key for key in provider.keys if key.usable]
     if not present:
         if provider.keyless:
-            return None
+            return Chosen(None, 0, wait_s(None) if wait_s is not None else 0.0)
         return Failure(f"no keys found for provider: {provider.name} and model: {model}")
     eligible = [key for key in present if key.allows(model)]
     if not eligible:
         what = "model/deployment" if provider.row.name in _WITH_DEPLOYMENTS else "model"
         return Failure(f"no keys found that support {what}: {model}")
     if key_id or name:
-        return _named(provider, model, eligible, name=name, key_id=key_id)
+        found = _named(provider, model, eligible, name=name, key_id=key_id)
+        if isinstance(found, Failure):
+            return found
+        return Chosen(found, 0, wait_s(found) if wait_s is not None else 0.0)
     if len(eligible) == 1:
-        return eligible[0]
-    total = sum(key.weight for key in eligible)
+        return Chosen(eligible[0], 0, wait_s(eligible[0]) if wait_s is not None else 0.0)
+    alive = [key for key in eligible if key.name not in dead] or eligible
+    others = len(alive) - 1
+    waits = [wait_s(key) if wait_s is not None else 0.0 for key in alive]
+    least_s = min(waits)
+    ready = [key for key, wait in zip(alive, waits, strict=True) if wait <= least_s]
+    fresh = [key for key in ready if key.name != tired] or ready
+    # The choice is made among all that live, so that a session keeps its key as long as it can.
+    key = _weighted(alive, chance)
+    if key not in fresh:
+        key = _weighted(fresh, chance)
+    return Chosen(key, others, least_s)
+
+
+def _weighted(keys: Sequence[KeySettings], chance: float) -> KeySettings:
+    total = sum(key.weight for key in keys)
     if total <= 0:
-        return eligible[int(chance * len(eligible))]
+        return keys[int(chance * len(keys))]
     point = chance * total
-    for key in eligible:
+    for key in keys:
         point -= key.weight
         if point < 0:
             return key
-    return eligible[-1]
+    return keys[-1]
 
 
 def _named(

@@ -137,7 +137,7 @@ def _listed(provider: str, body: bytes) -> tuple[Model, ...]:
         return ()
     found: list[Model] = []
     for listed in (read.data or read.models)[:_MODELS_MAX]:
-        name = listed.id or listed.name
+        name = (listed.id or listed.name).removeprefix("models/")  # Google's prefix
         if name:
             found.append(Model(f"{provider}/{name}", provider, int(listed.created or 0)))
     return tuple(found)

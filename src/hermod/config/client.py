@@ -3,7 +3,7 @@
 from typing import Final
 
 from hermod.config.section import Section
-from hermod.config.settings import ClientSettings
+from hermod.config.settings import ClientSettings, CompatSettings
 from hermod.domain.forwarding import NEVER_FORWARDED, HeaderFilter, Names
 from hermod.domain.headers import CREDENTIAL_HEADERS, HEADER_NAME
 
@@ -24,13 +24,17 @@ _CLIENT_LATER: Final[tuple[tuple[str, type, str, object], ...]] = (
     ("log_retention_days", int, _LATER, None),
     ("allow_direct_keys", bool, _LATER, False),
     ("webhook_config", dict, "webhooks come in a later release", {}),
-    ("compat", dict, _LATER, {}),
     ("enable_litellm_fallbacks", bool, _LATER, False),
     ("allow_per_request_content_storage_override", bool, _LATER, False),
     ("allow_per_request_raw_override", bool, _LATER, False),
     ("disable_db_pings_in_health", bool, _LATER, False),
     ("dump_errors_in_console_logs", bool, _LATER, False),
     ("hide_deleted_virtual_keys_in_filters", bool, _LATER, False),
+)
+_COMPAT_LATER: Final = (
+    ("should_convert_params", "each dialect converts what its upstream calls otherwise"),
+    ("azure_deepseek", _LATER),
+    ("force_reasoning_only_models_to_responses", _LATER),
 )
 
 
@@ -49,6 +53,7 @@ def read_client(section: Section) -> ClientSettings:
         logging_headers=_names(section, "logging_headers", CREDENTIAL_HEADERS, "is never logged"),
         required_headers=_names(section, "required_headers"),
         prometheus_labels=_names(section, "prometheus_labels"),
+        compat=_compat(section.section("compat")),
     )
     for key, kind, reason, neutral in _CLIENT_LATER:
         section.later(key, kind, reason, neutral)
@@ -56,6 +61,18 @@ def read_client(section: Section) -> ClientSettings:
         section.take(key)
     section.finish()
     return client
+
+
+def _compat(section: Section) -> CompatSettings:
+    compat = CompatSettings(
+        section.flag("convert_text_to_chat"),
+        section.flag("convert_chat_to_responses"),
+        section.flag("should_drop_params"),
+    )
+    for key, reason in _COMPAT_LATER:
+        section.later(key, bool, reason, neutral=False)
+    section.finish()
+    return compat
 
 
 def _header_filter(section: Section) -> HeaderFilter:

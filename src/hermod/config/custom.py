@@ -26,10 +26,8 @@ _OTHER_REQUESTS: Final = (
     "container_file_retrieve", "container_file_content", "container_file_delete",
 )  # fmt: skip
 """Operations of Bifrost's that no asynchronous route has; a switch for one changes nothing."""
-_KNOWN_REQUESTS: Final = (
-    *sorted(_REQUEST_TYPES), *(f"{name}_stream" for name in sorted(_REQUEST_TYPES)),
-    *_OTHER_REQUESTS,
-)  # fmt: skip
+_STREAMS: Final = frozenset(f"{name}_stream" for name in _REQUEST_TYPES)
+_KNOWN_REQUESTS: Final = (*sorted(_REQUEST_TYPES), *sorted(_STREAMS), *_OTHER_REQUESTS)
 
 
 def read_custom(
@@ -74,10 +72,10 @@ def _path_overrides(section: Section) -> Mapping[str, str]:
     overrides: dict[str, str] = {}
     for name in _KNOWN_REQUESTS:
         text = section.text(name)
-        if text is None or name not in _REQUEST_TYPES:
+        if text is None or name not in _REQUEST_TYPES | _STREAMS:
             continue
         if "://" in text:
-            fault = address_fault(text, query=True)
+            fault = address_fault(text.replace("{model}", "m"), query=True)
         else:
             text = f"/{text.removeprefix('/')}"
             fault = "is not a path" if UNSENDABLE.search(text) or re.search(r"[\s#]", text) else ""

@@ -250,8 +250,8 @@ def _from_environment(
     key_name = next((name for name in row.key_env if environ.get(name)), None)
     url_name = next((name for name in row.url_env if environ.get(name)), None)
     origin = url_name or (None if row.keyless else key_name)
-    if origin is None:
-        return None
+    if origin is None or not (url_name or row.base_url):
+        return None  # a key alone does not say where its resource is
     keys: list[KeySettings] = []
     if key_name:
         value = environ[key_name]

@@ -10,6 +10,18 @@ from hermod.domain.provider import ProviderSettings, Secret
 
 
 @dataclass(frozen=True, slots=True)
+class CompatSettings:
+    """`client.compat`: what may be changed so that a request fits its upstream."""
+
+    convert_text_to_chat: bool = False
+    """Text completions go to a chat model where the provider offers no other."""
+    convert_chat_to_responses: bool = False
+    """Chat completions go out as responses where the provider offers nothing else."""
+    should_drop_params: bool = False
+    """Fields that an upstream cannot take are left out instead of refused."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClientSettings:
     """What of Bifrost's `client` section this release acts on (wire-contract 9)."""
 
@@ -29,6 +41,7 @@ class ClientSettings:
     """Headers without which a job fails."""
     prometheus_labels: tuple[str, ...] = ()
     """Labels that `x-bf-prom-<label>` may set."""
+    compat: CompatSettings = field(default_factory=CompatSettings)
 
 
 @dataclass(frozen=True, slots=True)

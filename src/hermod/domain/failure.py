@@ -1,9 +1,10 @@
 """What went wrong, in the wire's shape (wire-contract 4.1)."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import Final, Self
+from typing import Any, Final, Self, cast
 
 _SHOWN_BYTES: Final = 64 * 1024
 
@@ -33,6 +34,28 @@ class Failure:
     raw_request: object = None
     raw_response: object = None
     """What was sent and what came, where the caller asked to see it; JSON values."""
+
+    @classmethod
+    def of_json(cls, members: Mapping[str, Any]) -> Self:
+        """What `to_json` wrote, decoded."""
+        error = cast("Mapping[str, Any]", members.get("error") or {})
+        extra = cast("Mapping[str, Any]", members.get("extra_fields") or {})
+        return cls(
+            message=str(error.get("message", "")),
+            status_code=members.get("status_code"),
+            type=members.get("type"),
+            error_type=error.get("type"),
+            code=error.get("code"),
+            param=error.get("param"),
+            event_id=error.get("event_id"),
+            cause=error.get("error"),
+            from_gateway=members.get("is_bifrost_error") is True,
+            provider=extra.get("provider"),
+            model=extra.get("model_requested"),
+            request_type=extra.get("request_type"),
+            raw_request=extra.get("raw_request"),
+            raw_response=extra.get("raw_response"),
+        )
 
     def of(self, *, provider: str, model: str, request_type: str) -> Self:
         """The same failure, saying on which call it happened."""

@@ -81,7 +81,9 @@ class Row:
     drops: frozenset[str] = frozenset()
     """OpenAI's fields that change nothing in the answer and that this upstream refuses."""
     renames: Mapping[str, str] = field(default_factory=dict[str, str])
-    """OpenAI's fields that have another name here."""
+    """OpenAI's fields that have another name here; `a.b` is the member `b` of a chat's `a`."""
+    roles: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Roles of messages that this upstream refuses, and what it calls them."""
     models_path: str = "/v1/models"
     """Where it lists its models; empty when it has no list."""
 
@@ -185,7 +187,8 @@ class CustomSettings:
     allowed_requests: frozenset[str] | None
     """Request types that may be called; None means all of them, as in Bifrost."""
     path_overrides: Mapping[str, str]
-    """By request type: a path, or a whole URL that replaces the address too."""
+    """By request type, with `_stream` behind it for streams alone: a path, or a whole URL that
+    replaces the address too. `{model}` stands for the model's name."""
 
 
 @dataclass(frozen=True, slots=True)

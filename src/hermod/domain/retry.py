@@ -68,12 +68,15 @@ def decide(
 
     `spent` counts the earlier attempts that used up a try, `waits` those that did not,
     `remaining_s` is the time to the job's deadline. A 429 that says when to come back costs no
-    try: the job waits it out until its deadline.
+    try, and neither does a call that the gateway itself held back: the job waits it out until its
+    deadline.
     """
-    if fault.retryable is Retryable.NO or policy.max_retries == 0:
+    held = fault.retryable is Retryable.HELD
+    hopeless = fault.retryable in {Retryable.NO, Retryable.OTHER_KEY}
+    if hopeless or (policy.max_retries == 0 and not held):
         return GiveUp()
     asked_s = fault.retry_after_s
-    free = fault.retryable is Retryable.RATE_LIMITED and asked_s is not None
+    free = held or (fault.retryable is Retryable.RATE_LIMITED and asked_s is not None)
     if not free and spent >= policy.max_retries:
         return GiveUp()
     # A 429 that asks us to come back at once, again and again, must not be obeyed for ever.

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Usage(NamedTuple):
-    """Tokens of one call. The details are parts of the two totals, never beside them."""
+    """What is counted of one call. The details are parts of the two totals, never beside them."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -18,3 +18,13 @@ class Usage(NamedTuple):
     output_audio_tokens: int = 0
     cost_usd_nanos: int | None = None
     """The upstream's own figure, where it gives one."""
+    input_image_tokens: int = 0
+    output_image_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    """Of what was written to a cache, what stays there for an hour."""
+    audio_ms: int = 0
+    """Milliseconds of sound that were listened to, where time is what is paid for."""
+    pages: int = 0
+    """Of a document that was read."""
+    annotated_pages: int = 0
+    """Of these, the ones that were described as well."""

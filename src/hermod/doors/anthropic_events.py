@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from hermod.doors import sse, told
+from hermod.doors import told
 from hermod.doors.anthropic_reply import (
     UNTYPED_ERROR,
     Block,
@@ -18,6 +18,7 @@ from hermod.doors.anthropic_reply import (
     tool_use,
     usage,
 )
+from hermod.kinds import sse
 
 _CUT_SHORT: Final = "the stream ended before the response was complete"
 _UNEXPLAINED: Final = "the response failed"

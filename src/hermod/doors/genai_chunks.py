@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from hermod.doors import sse, told
+from hermod.doors import told
 from hermod.doors.genai_reply import (
     Part,
     candidate_of,
@@ -15,6 +15,7 @@ from hermod.doors.genai_reply import (
     shown_error,
     spoken,
 )
+from hermod.kinds import sse
 
 _CUT_SHORT: Final = "the stream ended before the response was complete"
 _UNEXPLAINED: Final = "the response failed"

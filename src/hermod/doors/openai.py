@@ -8,6 +8,7 @@ import msgspec
 
 from hermod.domain.job import State
 from hermod.doors import told
+from hermod.kinds.response_object import ECHOED, UNSAID, error_code
 
 _ID_PREFIX: Final = "resp_"
 _is_response_id: Final = re.compile(r"resp_([0-9a-fA-F]{32})").fullmatch
@@ -25,73 +26,6 @@ _STATUSES: Final[Mapping[State, str]] = {
 _OWN_STATUSES: Final = frozenset({"completed", "incomplete"})
 """Those that a result keeps."""
 
-_ERROR_CODES: Final = frozenset(
-    {
-        "server_error",
-        "rate_limit_exceeded",
-        "invalid_prompt",
-        "data_residency_mismatch",
-        "bio_policy",
-        "vector_store_timeout",
-        "invalid_image",
-        "invalid_image_format",
-        "invalid_base64_image",
-        "invalid_image_url",
-        "image_too_large",
-        "image_too_small",
-        "image_parse_error",
-        "image_content_policy_violation",
-        "invalid_image_mode",
-        "image_file_too_large",
-        "unsupported_image_media_type",
-        "empty_image_file",
-        "failed_to_download_image",
-        "image_file_not_found",
-    }
-)
-"""All that OpenAI allows in the error of a response."""
-_CODE_BY_STATUS: Final = {400: "invalid_prompt", 422: "invalid_prompt", 429: "rate_limit_exceeded"}
-
-_ECHOED: Final = (
-    "instructions",
-    "max_output_tokens",
-    "max_tool_calls",
-    "metadata",
-    "parallel_tool_calls",
-    "previous_response_id",
-    "prompt_cache_key",
-    "reasoning",
-    "safety_identifier",
-    "service_tier",
-    "store",
-    "temperature",
-    "text",
-    "tool_choice",
-    "tools",
-    "top_logprobs",
-    "top_p",
-    "truncation",
-    "user",
-)
-"""What a response repeats of its request."""
-_UNSAID: Final[Mapping[str, object]] = {
-    "instructions": None,
-    "max_output_tokens": None,
-    "metadata": {},
-    "parallel_tool_calls": True,
-    "previous_response_id": None,
-    "reasoning": {},
-    "service_tier": "auto",
-    "store": True,
-    "temperature": 1.0,
-    "text": {"format": {"type": "text"}, "verbosity": "medium"},
-    "tool_choice": "auto",
-    "tools": (),
-    "top_p": 1.0,
-    "truncation": "disabled",
-}
-"""What it says where the request says nothing."""
-
 
 def placeholder_response(job_id: str, status: str, model: str | None, created_at_s: int) -> bytes:
     """The answer of the async protocol while a job is not done (wire-contract 6.2).
@@ -107,7 +41,7 @@ def placeholder_response(job_id: str, status: str, model: str | None, created_at
             "background": False,
             "error": None,
             "incomplete_details": None,
-            **_UNSAID,
+            **UNSAID,
             "model": model or "",
             "output": (),
             "presence_penalty": 0.0,
@@ -179,7 +113,7 @@ def background_response(
 
 def _unfinished(model: str, request: bytes | None) -> dict[str, object]:
     asked = told.members(request)
-    echoed = {name: asked[name] for name in _ECHOED if name in asked}
+    echoed = {name: asked[name] for name in ECHOED if name in asked}
     return {
         "id": "",
         "object": "response",
@@ -188,7 +122,7 @@ def _unfinished(model: str, request: bytes | None) -> dict[str, object]:
         "background": True,
         "error": None,
         "incomplete_details": None,
-        **_UNSAID,
+        **UNSAID,
         **echoed,
         "model": model,
         "output": (),
@@ -198,6 +132,4 @@ def _unfinished(model: str, request: bytes | None) -> dict[str, object]:
 
 def _error(failure: bytes | None) -> dict[str, object]:
     status, _, code, message = told.error_of(failure)
-    if code not in _ERROR_CODES:
-        code = _CODE_BY_STATUS.get(status, "server_error")
-    return {"code": code, "message": message}
+    return {"code": error_code(code, status), "message": message}

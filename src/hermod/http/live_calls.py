@@ -9,13 +9,13 @@ from hermod.domain.beside import beside
 from hermod.domain.failure import Failure
 from hermod.domain.job import Principal
 from hermod.domain.outcome import Answer, Fault, Outcome
-from hermod.doors.sse import WholeEvents
 from hermod.http.asgi import Receive
 from hermod.http.body import ClientGone
 from hermod.http.message import Header, Response, Streamed
 from hermod.jobs.call_now import CallNow, LiveCall
 from hermod.jobs.intake import Asked, JobHeaders
 from hermod.kinds.kind import AnyKind
+from hermod.kinds.sse import WholeEvents
 
 _BYTES_WAITING: Final = 256 * 1024
 """Of a stream whose caller reads slowly; then its upstream has to wait."""

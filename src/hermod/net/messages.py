@@ -42,6 +42,9 @@ class Request(NamedTuple):
     headers: Headers = ()
     body: bytes = b""
     trust: Trust = Trust()
+    own: Headers = ()
+    """Headers of this request alone. Those in `headers` are worked out once for all requests that
+    have the same."""
 
 
 class Reply(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from hermod.domain.headers import CONNECTION_HEADERS
-from hermod.net.messages import NetError, Reason, Request
+from hermod.net.messages import Headers, NetError, Reason, Request
 
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 _URL: Final = re.compile(r"https?://[!-\[\]-~]+", re.IGNORECASE)
@@ -91,32 +91,49 @@ def head_of(request: Request, target: Target, user_agent: str) -> bytes:
     Raises NetError(INVALID) for an unknown method and for headers that are not ours to send or
     cannot be written (RFC 9110, 5.5: no CR, LF, NUL or other controls; latin-1 only).
     """
-    if request.method not in _METHODS:
-        raise _invalid(
-            f"method {request.method[:20]!a} is not one of {', '.join(sorted(_METHODS))}"
-        )
-    lines = [f"{request.method} {target.path} HTTP/1.1\r\nHost: {target.authority}\r\n"]
-    has_agent = False
-    for name, value in request.headers:
-        if not _is_ours_to_send(name):
-            raise _invalid(f"header {name} is set by the gateway and cannot be given")
-        if _FORBIDDEN_IN_VALUE.search(value) is not None:
-            raise _invalid(f"header {name} has a control character in its value")
-        has_agent = has_agent or name.lower() == "user-agent"
-        lines.append(f"{name}: {value}\r\n")
-    if not has_agent:
+    named, has_agent = _common_head(request.method, target, request.headers)
+    lines = [_written(request.own)] if request.own else []
+    if not has_agent and not _names_agent(request.own):
         lines.append(f"User-Agent: {user_agent}\r\n")
     if request.body or request.method not in ("GET", "DELETE"):
         lines.append(f"Content-Length: {len(request.body)}\r\n")
     lines.append("Accept-Encoding: identity\r\n\r\n")
     try:
-        return "".join(lines).encode("latin-1")
+        return named + "".join(lines).encode("latin-1")
     except UnicodeEncodeError as error:
-        raise _invalid(f"{_unwritable(request)} has a character outside latin-1") from error
+        raise _invalid(f"{_unwritable(request.own)} has a character outside latin-1") from error
 
 
-def _unwritable(request: Request) -> str:
+@lru_cache(maxsize=1024)
+def _common_head(method: str, target: Target, headers: Headers) -> tuple[bytes, bool]:
+    """The request line with these headers, and whether they name a user agent."""
+    if method not in _METHODS:
+        raise _invalid(f"method {method[:20]!a} is not one of {', '.join(sorted(_METHODS))}")
+    line = f"{method} {target.path} HTTP/1.1\r\nHost: {target.authority}\r\n"
+    try:
+        return (line + _written(headers)).encode("latin-1"), _names_agent(headers)
+    except UnicodeEncodeError as error:
+        raise _invalid(f"{_unwritable(headers)} has a character outside latin-1") from error
+
+
+def _written(headers: Headers) -> str:
+    lines: list[str] = []
+    for name, value in headers:
+        if not _is_ours_to_send(name):
+            raise _invalid(f"header {name} is set by the gateway and cannot be given")
+        if _FORBIDDEN_IN_VALUE.search(value) is not None:
+            raise _invalid(f"header {name} has a control character in its value")
+        lines.append(f"{name}: {value}\r\n")
+    return "".join(lines)
+
+
+def _names_agent(headers: Headers) -> bool:
+    return any(name.lower() == "user-agent" for name, _ in headers)
+
+
+def _unwritable(headers: Headers) -> str:
     """Which header cannot be encoded."""
     return next(
-        f"header {name}" for name, value in request.headers if any(ord(c) > 0xFF for c in value)
+        (f"header {name}" for name, value in headers if any(ord(c) > 0xFF for c in value)),
+        "the URL",
     )

@@ -9,6 +9,7 @@ from hermod.domain.outcome import Native
 from hermod.domain.provider import KeySettings, ProviderSettings
 from hermod.domain.usage import Usage
 from hermod.kinds.kind import AnyKind
+from hermod.providers.pending import Polling
 
 
 class Outgoing(NamedTuple):
@@ -93,6 +94,7 @@ class StreamTranslator(Protocol):
 Build = Callable[[AnyKind, Outgoing], Prepared]
 Read = Callable[[AnyKind, Outgoing, str | None, bytes], Answered | Failure]
 Refusal = Callable[[int, str | None, bytes], Failure]
+RetryAfter = Callable[[bytes], float | None]
 OpenStream = Callable[[AnyKind, Outgoing], StreamTranslator]
 
 
@@ -109,3 +111,7 @@ class Dialect:
     """What an error says (status, content type, body); None where it says it in a usual way."""
     open_stream: OpenStream | None = None
     """None where streams come in OpenAI's form."""
+    retry_after: RetryAfter | None = None
+    """When an error's body says to come back, in seconds, where no header does."""
+    polling: Polling | None = None
+    """How work that the upstream has only taken is asked for; None where an answer is at once."""

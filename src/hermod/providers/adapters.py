@@ -2,14 +2,62 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
-from hermod.domain.provider import Row
-from hermod.providers import cohere_rerank, openai_shaped
+from hermod.domain.provider import ProviderSettings, Row
+from hermod.providers import (
+    anthropic,
+    azure,
+    bedrock,
+    bedrock_embed,
+    bedrock_images,
+    bedrock_rerank,
+    cohere_chat,
+    cohere_embed,
+    cohere_rerank,
+    elevenlabs,
+    gemini,
+    huggingface,
+    mistral,
+    openai_shaped,
+    openrouter,
+    perplexity,
+    replicate,
+    sgl_rerank,
+    vertex,
+    xai,
+)
 from hermod.providers.adapter import Dialect
+from hermod.providers.bridge import bridged
 
 DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType(
-    {each.name: each for each in (openai_shaped.DIALECT, cohere_rerank.DIALECT)}
+    {
+        each.name: each
+        for each in (
+            openai_shaped.DIALECT,
+            anthropic.DIALECT,
+            cohere_chat.DIALECT,
+            cohere_embed.DIALECT,
+            cohere_rerank.DIALECT,
+            elevenlabs.DIALECT,
+            gemini.DIALECT,
+            vertex.DIALECT,
+            huggingface.DIALECT,
+            replicate.DIALECT,
+            azure.DIALECT,
+            azure.CHAT_DIALECT,
+            azure.RESPONSES_DIALECT,
+            bedrock.DIALECT,
+            bedrock_embed.DIALECT,
+            bedrock_images.DIALECT,
+            bedrock_rerank.DIALECT,
+            mistral.DIALECT,
+            openrouter.DIALECT,
+            perplexity.DIALECT,
+            sgl_rerank.DIALECT,
+            xai.DIALECT,
+        )
+    }
 )
 
 
@@ -18,6 +66,36 @@ def dialect_of(row: Row, request_type: str) -> Dialect:
     return DIALECTS[row.dialect_of(request_type)]
 
 
-def mock_dialect(request_type: str) -> Dialect:
+class Way(NamedTuple):
+    """How requests of one type reach a provider."""
+
+    dialect: Dialect
+    request_type: str
+    """Whose path they take: another one's where the provider offers them only in its words."""
+
+
+def way_of(
+    provider: ProviderSettings, request_type: str, *, text_to_chat: bool, chat_to_responses: bool
+) -> Way | None:
+    """None when the provider does not offer the type. The switches are `client.compat`'s."""
+    custom = provider.custom
+    allowed = custom.allowed_requests if custom is not None else None
+    if allowed is not None and request_type not in allowed:
+        return None
+    overridden = custom is not None and request_type in custom.path_overrides
+    if overridden or request_type in provider.row.paths:
+        return Way(dialect_of(provider.row, request_type), request_type)
+    found = bridged(
+        provider.row,
+        request_type,
+        DIALECTS,
+        text_to_chat=text_to_chat,
+        chat_to_responses=chat_to_responses,
+    )
+    return None if found is None else Way(*found)
+
+
+def mock_way(request_type: str) -> Way:
     """What the mock speaks: OpenAI has no rerank, all who offer one speak Cohere's."""
-    return cohere_rerank.DIALECT if request_type == "rerank" else openai_shaped.DIALECT
+    mocked = cohere_rerank.DIALECT if request_type == "rerank" else openai_shaped.DIALECT
+    return Way(mocked, request_type)

@@ -31,7 +31,11 @@ class Cargo:
     """A decoded JSON body, and which of its members have been carried over."""
 
     def __init__(self, kind: AnyKind, outgoing: Outgoing) -> None:
-        self.members: dict[str, Any] = cast("dict[str, Any]", msgspec.json.decode(outgoing.body))
+        try:
+            decoded = msgspec.json.decode(outgoing.body)
+        except msgspec.DecodeError as error:  # a number that no float holds
+            raise CannotCarry(f"invalid request format: {error}") from None
+        self.members: dict[str, Any] = cast("dict[str, Any]", decoded)
         self._known = kind.known_fields
         self._outgoing = outgoing
         self._left = {name for name, value in self.members.items() if value is not None}

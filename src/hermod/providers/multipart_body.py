@@ -1,7 +1,7 @@
 """Stored forms (RFC 7578): read for an adapter, and made anew for the upstream."""
 
 import sys
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from hermod.kinds.form import FilePart
@@ -69,6 +69,23 @@ def rebuild(
         pieces.append(_head(part, boundary))
         pieces.append(replace[part.name].encode() if is_text and part.name in replace else contents)
         pieces.append(b"\r\n")
+    pieces.append(f"--{boundary}--\r\n".encode("ascii"))
+    return b"".join(pieces), form_type(boundary)
+
+
+def compose(
+    fields: Iterable[tuple[str, str]], files: Iterable[FormFile], boundary: str
+) -> tuple[bytes, str]:
+    """A form with these fields and files, in this order, and its content type.
+
+    `boundary` as in `rebuild`. The contents are copied once.
+    """
+    pieces: list[bytes | memoryview] = []
+    for name, value in fields:
+        pieces += (_head(Part(name, None, ""), boundary), value.encode(), b"\r\n")
+    for about, contents in files:
+        part = Part(about.name, about.filename, about.content_type)
+        pieces += (_head(part, boundary), contents, b"\r\n")
     pieces.append(f"--{boundary}--\r\n".encode("ascii"))
     return b"".join(pieces), form_type(boundary)
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final, cast
 from urllib.parse import quote
 
-from hermod.domain.provider import Auth, KeySettings, ProviderSettings, Row
+from hermod.domain.provider import Auth, CustomSettings, KeySettings, ProviderSettings, Row
 from hermod.kinds.registry import KIND_BY_TYPE
 from hermod.providers.adapters import DIALECTS
 
@@ -30,8 +30,10 @@ KNOWN_PROVIDERS: Final = frozenset(
 """Every prefix that makes `prefix/model` a model, beside the operator's own."""
 
 _ROOT: Final = re.compile(r"https?://[a-z0-9.{}-]+(?::\d+)?(?:/[a-z0-9._-]+)*(?<!/v1)|")
-_PATH: Final = re.compile(r"(?:/(?:[A-Za-z0-9._:-]|\{model\})+)+(?:\?[a-z=]+)?")
+_PATH: Final = re.compile(r"(?:/(?:[A-Za-z0-9._:-]|\{model\})+)+(?:\?[A-Za-z0-9=&-]+)?")
 _AWS_REGION: Final = "us-east-1"
+_EVERYWHERE: Final = "global"
+_SEVERAL: Final = frozenset({"us", "eu"})
 _VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]+")
 _FIELDS: Final = frozenset(
     [
@@ -46,6 +48,7 @@ _FIELDS: Final = frozenset(
         "auth",
         "drops",
         "renames",
+        "roles",
         "models_path",
     ]
 )
@@ -87,6 +90,7 @@ def _row(name: str, table: object) -> Row:
         auth=Auth(auth) if auth in set(Auth) else Auth.BEARER,
         drops=frozenset(_words(members.get("drops", []))),
         renames=_texts(members.get("renames")),
+        roles=_texts(members.get("roles")),
         models_path=str(members.get("models_path", "/v1/models")),
     )
     types = KIND_BY_TYPE.keys()
@@ -151,7 +155,7 @@ def endpoint(
     custom = provider.custom
     if not offers(provider, request_type):
         return None
-    override = custom.path_overrides.get(request_type) if custom else None
+    override = _override(custom, request_type, stream) if custom else None
     if override is None:
         row = provider.row
         if path is None and stream:
@@ -159,9 +163,8 @@ def endpoint(
         found = path or row.paths.get(request_type)
         if found is None:
             return None
-        if "{" in found:
-            found = found.replace("{model}", quote(model, safe=""))
-        return _root(provider, key) + found
+        return _root(provider, key) + _with_model(found, model)
+    override = _with_model(override, model)
     if "://" in override:
         return override
     # An override is appended to what was written, unless both name the version.
@@ -180,11 +183,34 @@ def offers(provider: ProviderSettings, request_type: str) -> bool:
     return request_type in provider.row.paths or request_type in custom.path_overrides
 
 
+def _override(custom: CustomSettings, request_type: str, stream: bool) -> str | None:
+    """The operator's own path; streams may have one of theirs."""
+    paths = custom.path_overrides
+    return (paths.get(f"{request_type}_stream") if stream else None) or paths.get(request_type)
+
+
+def _with_model(path: str, model: str) -> str:
+    return path.replace("{model}", quote(model, safe="")) if "{" in path else path
+
+
 def _root(provider: ProviderSettings, key: KeySettings | None) -> str:
     base_url = (key.base_url if key else None) or provider.base_url
+    if "{region}-aiplatform." in base_url:
+        base_url = _at_google(base_url, (key.vertex.region if key and key.vertex else None))
     if "{" in base_url:
         base_url = base_url.replace("{region}", region_of(key))
-    return base_url.rstrip("/").removesuffix("/v1")
+    root = base_url.rstrip("/").removesuffix("/v1")
+    # Azure shows the addresses of its resources with `/openai/v1` behind them.
+    return root if provider.row.base_url else root.removesuffix("/openai")
+
+
+def _at_google(base_url: str, region: str | None) -> str:
+    """What is everywhere has no region in its name, what is in several has it behind."""
+    if region in {None, _EVERYWHERE}:
+        return base_url.replace("{region}-", "")
+    if region in _SEVERAL:
+        return base_url.replace("{region}-aiplatform.", f"aiplatform.{region}.rep.")
+    return base_url.replace("{region}", str(region))
 
 
 def region_of(key: KeySettings | None) -> str:
@@ -192,5 +218,5 @@ def region_of(key: KeySettings | None) -> str:
     if key is not None and key.bedrock is not None:
         return key.bedrock.region or _AWS_REGION
     if key is not None and key.vertex is not None:
-        return key.vertex.region or "global"
+        return key.vertex.region or _EVERYWHERE
     return _AWS_REGION

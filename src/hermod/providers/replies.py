@@ -51,6 +51,7 @@ def parse_reply(
     now_at: int,
     read: Callable[[str | None, bytes], Answered | Failure] | None = None,
     refuse: Refusal | None = None,
+    retry_after_in: Callable[[bytes], float | None] | None = None,
     raw_request: bytes | None = None,
     show_raw_response: bool = False,
     resolved: str | None = None,
@@ -60,7 +61,8 @@ def parse_reply(
     """What the upstream's reply comes to: an accepted result, or a fault (wire-contract 4.6).
 
     `now_at` (microseconds) is for a `retry_after` that is a date. `read` and `refuse` are the
-    dialect's, where it is not OpenAI's; `resolved` is the upstream's name for the model, where it
+    dialect's, where it is not OpenAI's, and `retry_after_in` finds in an error when to come back;
+    `resolved` is the upstream's name for the model, where it
     has another; `price` tells the cost of a usage in nano-dollars. With `raw_request` and
     `show_raw_response` the caller sees what the upstream saw and said (`extra_fields.raw_request`,
     `.raw_response`). Never raises.
@@ -77,11 +79,14 @@ def parse_reply(
     raw_response = body if show_raw_response else None
     if isinstance(found, Failure):
         again = retryable(found)
+        asked_s = retry_after_s(retry_after, now_at)
+        if asked_s is None and retry_after_in is not None:
+            asked_s = retry_after_in(body)
         failure = found.of(provider=provider, model=model, request_type=kind.request_type)
         return Fault(
             failure.showing(raw_request, raw_response),
             again,
-            None if again is Retryable.NO else retry_after_s(retry_after, now_at),
+            None if again is Retryable.NO else asked_s,
         )
     extra_fields: dict[str, object] = {
         "request_type": kind.request_type,
@@ -130,7 +135,10 @@ def object_in(content_type: str | None, body: bytes) -> dict[str, Any] | Failure
     wrong = _error_in(members, body)
     if wrong is not None:
         return wrong
-    return cast("dict[str, Any]", msgspec.json.decode(body))
+    try:
+        return cast("dict[str, Any]", msgspec.json.decode(body))
+    except msgspec.DecodeError as error:  # a number that no float holds
+        return invalid(UNREADABLE, str(error))
 
 
 def read_answer(expected: Reply, content_type: str | None, body: bytes) -> Answered | Failure:

@@ -29,6 +29,8 @@ _JSON_MAX: Final = 1 << 18
 _MESSAGE_MEMBERS: Final = ("message", "detail", "msg", "error_description", "title", "errors")
 """Where a server may put its message, best first."""
 
+_KEY_REFUSED: Final = frozenset({401, 402, 403})
+"""Another key may be good (wire-contract 8.5)."""
 _BACKOFF: Final = frozenset({408, 500, 502, 503, 504, 529})
 _CALLERS_MISTAKE: Final = frozenset({400, 401, 402, 404, 405, 409, 413, 415, 422})
 """Their messages quote limits that waiting does not lift ("context length limit exceeded")."""
@@ -100,6 +102,8 @@ def retryable(failure: Failure) -> Retryable:
         said.append(failure.message)
     if status == 429 or any(_SPEAKS_OF_RATE.search(text) for text in said if text):
         return Retryable.RATE_LIMITED
+    if status in _KEY_REFUSED:
+        return Retryable.OTHER_KEY
     return Retryable.BACKOFF if status in _BACKOFF else Retryable.NO
 
 

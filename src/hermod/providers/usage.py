@@ -11,9 +11,18 @@ import msgspec
 from hermod.domain.usage import Usage
 
 
+class _Cost(msgspec.Struct, gc=False):
+    total_cost: float | None = None
+
+
 class _Details(msgspec.Struct, gc=False):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
     cache_creation_tokens: int | None = None
+    """As OpenAI names it, and as those who speak of other models in its shape do."""
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    """As Perplexity's Agent API names the two."""
     audio_tokens: int | None = None
     reasoning_tokens: int | None = None
 
@@ -27,7 +36,7 @@ class _Said(msgspec.Struct, gc=False):
     completion_tokens_details: _Details | None = None
     input_tokens_details: _Details | None = None
     output_tokens_details: _Details | None = None
-    cost: float | None = None
+    cost: float | _Cost | None = None
     """OpenRouter and Perplexity say what it cost, in dollars."""
 
 
@@ -55,8 +64,12 @@ def usage_of(raw: msgspec.Raw | None) -> Usage | None:
     return Usage(
         _count(asked),
         _count(answered),
-        _count(into.cached_tokens),
-        _count(into.cache_creation_tokens),
+        _count(into.cached_tokens or into.cache_read_input_tokens),
+        _count(
+            into.cache_write_tokens
+            or into.cache_creation_tokens
+            or into.cache_creation_input_tokens
+        ),
         _count(out.reasoning_tokens),
         _count(into.audio_tokens),
         _count(out.audio_tokens),
@@ -68,7 +81,8 @@ def _count(value: int | None) -> int:
     return value if value is not None and 0 <= value <= _MOST else 0
 
 
-def _nanos(dollars: float | None) -> int | None:
+def _nanos(cost: float | _Cost | None) -> int | None:
+    dollars = cost.total_cost if isinstance(cost, _Cost) else cost
     if dollars is None or not 0 <= dollars < 1e6:
         return None
     return round(dollars * 1_000_000_000)

@@ -4,6 +4,36 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Room(Protocol):
+    """What is known of the upstream behind a lane."""
+
+    def room(self, lane: str) -> tuple[int | None, float]:
+        """How many calls may begin now, and in how many seconds that may change.
+
+        None where no limit is known; the seconds are 0.0 then.
+        """
+        ...
+
+    def out(self, lane: str) -> int:
+        """How many calls are out now, those of other lanes' jobs included."""
+        ...
+
+
+class Boundless:
+    """The room of upstreams of which nothing is known."""
+
+    def room(self, lane: str) -> tuple[int | None, float]:
+        """See `Room`."""
+        del lane
+        return None, 0.0
+
+    def out(self, lane: str) -> int:
+        """See `Room`. Not asked where there is no limit."""
+        del lane
+        return 0
 
 
 @dataclass(slots=True)

@@ -10,9 +10,11 @@ from enum import Enum
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from hermod.calls.call import Called, Caller, CallSpec
+from hermod.calls.call import Caller
+from hermod.calls.spec import Called, CallSpec
 from hermod.domain.cancellation import cancelled_failure
 from hermod.domain.clock import Clock
+from hermod.domain.course import Again, End, Progress, Surroundings, next_step
 from hermod.domain.deadlines import job_deadline_failure
 from hermod.domain.errors import StoreError
 from hermod.domain.failpoint import failpoint
@@ -22,13 +24,15 @@ from hermod.domain.job import (
     ClaimedJob,
     Finish,
     Lease,
+    Metered,
     OnUnknown,
     Retry,
     State,
+    Target,
 )
 from hermod.domain.live import Live
-from hermod.domain.outcome import Answer, Fault, Outcome
-from hermod.domain.retry import GiveUp, decide
+from hermod.domain.outcome import Answer, Fault, Outcome, Retryable
+from hermod.domain.retry import STAY_S
 from hermod.domain.suspicion import unknown_outcome_failure
 from hermod.store.api import Store
 from hermod.worker.gate import ByteGate
@@ -194,57 +198,100 @@ class Runner:
     async def _carry(self, run: Run, body: bytes) -> None:
         """Call until the job has ended, or has to wait for long."""
         job = run.job
-        spent = job.attempts_spent
+        spent, progress = job.attempts_spent, _progress_of(job)
+        targets: tuple[Target, ...] = ()
+        if progress.at:
+            # It has left its own provider before: the request says where to.
+            targets = await self._targets(job, body)
+            if progress.at >= len(targets):
+                progress = Progress()
         while True:
-            called = await self._call(run, body)
+            target = targets[progress.at] if targets else Target(job.lane, job.model)
+            called = await self._call(run, body, target, progress)
             outcome = called.outcome
             if isinstance(outcome, Answer):
                 await self._finish(run, _completed(outcome, called.key_name), outcome)
                 return
-            decision = decide(
-                outcome,
-                self._caller.retry_policy(job.lane),
-                spent=spent,
-                waits=max(run.lease.attempt - 1 - spent, 0),
-                remaining_s=self._remaining_s(job),
-                chance=self._chance(),
-            )
+            if not targets:
+                targets = await self._targets(job, body)
             live = run.live
             once = job.on_unknown is OnUnknown.FAIL and live is None
-            if isinstance(decision, GiveUp) or (
-                live is not None and (live.begun or not decision.keeps_slot)
-            ):
-                await self._finish(run, _failed(job, outcome, called.key_name), outcome)
+            step = self._next_step(run, called, outcome, progress, target, spent, len(targets))
+            if once and outcome.unknown and isinstance(step, Again):
+                # Wherever it went next, it might be done twice.
+                if outcome.retryable is not Retryable.NO:
+                    await self._finish(run, _unknown(job, outcome.failure.message, called.key_name))
+                    return
+                step = End(outcome.failure)
+            if isinstance(step, End):
+                ended = replace(outcome, failure=step.failure)
+                await self._finish(run, _failed(job, ended, outcome, called.key_name), ended)
                 return
-            if once and outcome.unknown:
-                await self._finish(run, _unknown(job, outcome.failure.message, called.key_name))
-                return
-            run.ended = self._ended(outcome, called.key_name, decision.spent)
-            run.due_at = self._clock.now() + int(decision.delay_s * _SECOND)
+            progress = step.progress
+            run.ended = self._ended(outcome, called.key_name, step.spent)._replace(
+                target=targets[progress.at] if progress.at else None, progress=progress.encode()
+            )
+            run.due_at = self._clock.now() + int(step.delay_s * _SECOND)
             # An outcome that is known only in memory would be unknown to whoever comes after us.
-            if once or not decision.keeps_slot:
+            if once or step.delay_s > STAY_S:
                 await self._put_back(run, run.ended, run.due_at)
                 return
-            if not await self._next_attempt(run, run.ended, decision.delay_s):
+            if not await self._next_attempt(run, run.ended, step.delay_s):
                 return
-            spent += decision.spent
+            spent += step.spent
 
-    async def _call(self, run: Run, body: bytes) -> Called:
+    def _next_step(
+        self,
+        run: Run,
+        called: Called,
+        fault: Fault,
+        progress: Progress,
+        target: Target,
+        spent: int,
+        targets: int,
+    ) -> End | Again:
+        if run.live is not None and run.live.begun:
+            return End(fault.failure)
+        return next_step(
+            fault,
+            progress,
+            Surroundings(
+                policy=self._caller.retry_policy(target.provider),
+                other_keys=called.other_keys,
+                key_name=called.key_name,
+                targets=targets,
+                spent=spent,
+                attempt=run.lease.attempt,
+                remaining_s=self._remaining_s(run.job),
+                chance=self._chance(),
+                waits=run.live is None,
+            ),
+        )
+
+    async def _targets(self, job: ClaimedJob, body: bytes) -> tuple[Target, ...]:
+        """Where the job may go: its own provider and model, then its fallbacks."""
+        own = Target(job.lane, job.model)
+        return own, *await self._caller.fallbacks(body, job.options)
+
+    async def _call(self, run: Run, body: bytes, target: Target, progress: Progress) -> Called:
         """One upstream call, under an attempt that is already committed."""
         job = run.job
         remaining_s = self._remaining_s(job)
         if remaining_s <= 0:
             return Called(Fault(job_deadline_failure(), sent=False, job_deadline=True))
         spec = CallSpec(
-            kind=job.kind,
-            provider=job.lane,
-            model=job.model,
-            body=body,
-            options=job.options,
-            job_id=run.lease.job_id,
-            attempt=run.lease.attempt,
-            remaining_s=remaining_s,
-            live=run.live,
+            job.kind,
+            target.provider,
+            target.model,
+            body,
+            job.options,
+            run.lease.job_id,
+            run.lease.attempt,
+            remaining_s,
+            run.live,
+            progress.dead,
+            progress.tired,
+            progress.at > 0,
         )
         if run.stopped is not None:
             raise _Stopped
@@ -256,7 +303,8 @@ class Runner:
     async def _next_attempt(self, run: Run, ended: Retry, delay_s: float) -> bool:
         """Wait in the slot, then commit the next attempt; False if the lease is lost."""
         run.enter(Phase.WAITING)
-        await asyncio.sleep(delay_s)
+        if delay_s > 0:
+            await asyncio.sleep(delay_s)
         run.phase = Phase.WRITING
         asked_at = self._clock.monotonic()
         lease = await self._while_leased(
@@ -266,6 +314,7 @@ class Runner:
         if lease is None:
             return False
         run.lease = lease
+        run.job = run.job._replace(target=ended.target, progress=ended.progress)
         run.renewed_at = asked_at
         return True
 
@@ -273,8 +322,9 @@ class Runner:
         return (job.deadline_at - self._clock.now()) / _SECOND
 
     def _ended(self, fault: Fault, key_name: str | None, spent: bool) -> Retry:
+        state = AttemptState.UNSENT if fault.retryable is Retryable.HELD else _attempt_state(fault)
         return Retry(
-            attempt_state=_attempt_state(fault),
+            attempt_state=state,
             spent=spent,
             error_type=fault.failure.error_type or fault.failure.type,
             attempt_status_code=fault.failure.status_code,
@@ -324,7 +374,7 @@ class Runner:
         live.end(fault)
         if why not in {Stop.DRAINED, Stop.CALLER_GONE}:
             return
-        finish = _failed(run.job, fault, None)
+        finish = _failed(run.job, fault, fault, None)
         if cancelled:
             finish = finish._replace(state=State.CANCELLED)
         if run.ended is not None:
@@ -357,7 +407,7 @@ class Runner:
             else:
                 state = AttemptState.UNKNOWN if called else AttemptState.UNSENT
                 ended = Retry(state, spent=False, error_type=Stop.DRAINED.value)
-                await self._store.put_back(run.lease, ended, self._clock.now())
+                await self._store.put_back(run.lease, _kept(ended, job), self._clock.now())
         except StoreError as error:
             log.debug("job %s: could not be given back: %s", run.lease.job_id, error)
             self.outage.failed("giving jobs back", error)
@@ -368,12 +418,27 @@ class Runner:
         failure = Failure("internal error: the worker failed unexpectedly", status_code=500)
         fault = Fault(failure, unknown=run.phase is Phase.CALLING)
         try:
-            await self._finish(run, _failed(run.job, fault, None), fault)
+            await self._finish(run, _failed(run.job, fault, fault, None), fault)
         except Exception:  # nothing is left to try: the lease runs out and the job runs again
             log.exception("job %s: its end could not be written", run.lease.job_id)
 
 
+def _progress_of(job: ClaimedJob) -> Progress:
+    """What an earlier run remembered; a text that another release wrote may mean nothing here."""
+    try:
+        return Progress.decode(job.progress)
+    except (ValueError, TypeError):
+        log.warning("job %s: its progress cannot be read, it begins anew", job.lease.job_id)
+        return Progress()
+
+
+def _kept(ended: Retry, job: ClaimedJob) -> Retry:
+    """Of a job that is given back as it came: where it was to go, and what it knew."""
+    return ended._replace(target=job.target, progress=job.progress)
+
+
 def _completed(answer: Answer, key_name: str | None) -> Finish:
+    usage = answer.usage
     return Finish(
         state=State.COMPLETED,
         status_code=200,
@@ -381,18 +446,22 @@ def _completed(answer: Answer, key_name: str | None) -> Finish:
         attempt_state=AttemptState.SUCCEEDED,
         attempt_status_code=200,
         key_name=key_name,
+        metered=None
+        if usage is None
+        else Metered(usage.input_tokens, usage.output_tokens, answer.cost_usd_nanos),
     )
 
 
-def _failed(job: ClaimedJob, fault: Fault, key_name: str | None) -> Finish:
-    failure = _at(job, fault.failure)
+def _failed(job: ClaimedJob, shown: Fault, last: Fault, key_name: str | None) -> Finish:
+    """The end of a job with one error to show, perhaps not that of its last attempt."""
+    failure = _at(job, shown.failure)
     return Finish(
-        state=State.EXPIRED if fault.job_deadline else State.FAILED,
+        state=State.EXPIRED if shown.job_deadline else State.FAILED,
         status_code=failure.status_code or 500,
         body=failure.to_json(),
-        attempt_state=_attempt_state(fault),
-        error_type=failure.error_type or failure.type,
-        attempt_status_code=failure.status_code,
+        attempt_state=_attempt_state(last),
+        error_type=last.failure.error_type or last.failure.type,
+        attempt_status_code=last.failure.status_code,
         key_name=key_name,
     )
 

@@ -13,7 +13,7 @@ from hermod.domain.live import Live
 from hermod.domain.suspicion import ALONE_FROM, POISON_AT, SHARED_SUSPECT_SLOTS, SUSPECT_FROM
 from hermod.store.api import Store
 from hermod.worker.identity import Identity
-from hermod.worker.lanes import Lanes
+from hermod.worker.lanes import Boundless, Lane, Lanes, Room
 from hermod.worker.run import Phase, Run, Runner, Stop
 from hermod.worker.settings import WorkerSettings
 from hermod.worker.upkeep import Upkeep
@@ -25,6 +25,8 @@ _STORE_PAUSE_S = 1.0
 _SUSPECTS = "suspects"
 _LAST_CALL_S = 5.0
 """A worker that cannot renew stops its calls this long before the lease ends."""
+_SHORTEST_PAUSE_S = 0.05
+"""Between two looks at an upstream that has no room."""
 
 
 class Worker:
@@ -38,9 +40,12 @@ class Worker:
         identity: Identity,
         settings: WorkerSettings,
         chance: Callable[[], float] = random.random,
+        room: Room | None = None,
     ) -> None:
+        """`room` is asked before the backlog takes a slot: None if upstreams have no limits."""
         self._store = store
         self._runner = runner
+        self._room = room or Boundless()
         self._outage = runner.outage
         self._chance = chance
         self._clock = clock
@@ -137,6 +142,8 @@ class Worker:
         busy = place.backlog or place.callers or place.taken >= place.cap
         if busy or self._draining or not self._settings.claims:
             return None
+        if not self._may_begin(place)[0]:
+            return None
         place.taken += 1
         return self._reserved_one()
 
@@ -162,6 +169,22 @@ class Worker:
                 self.give_back(lane)
             raise
         return self._claim if place.leave(turn) else None
+
+    def _may_begin(self, lane: Lane) -> tuple[int, float]:
+        """How many of the lane's free slots its upstream has room for, and when to ask again."""
+        room, again_s = self._room.room(lane.name)
+        free = lane.free
+        if room is None or room >= lane.cap or not free:
+            return free, 0.0
+        # What was claimed or reserved and has not called yet will take its share.
+        phases = [
+            run.phase
+            for run in self._runs.values()
+            if run.job.lane == lane.name and not run.suspicion
+        ]
+        called = min(phases.count(Phase.CALLING), self._room.out(lane.name))
+        to_come = lane.taken - called - phases.count(Phase.FINISHING)
+        return max(min(free, room - to_come), 0), max(again_s, _SHORTEST_PAUSE_S)
 
     def _reserved_one(self) -> Claim:
         self._reserved += 1
@@ -279,11 +302,15 @@ class Worker:
         self._lanes.looked(due, now)
         later = [at for at in (*due.values(), suspects_at) if at is not None and at > now]
         self._next_due_s = (min(later) - now) / 1_000_000 if later else None
-        claims: list[tuple[str, Callable[[], Awaitable[bool]]]] = [
-            (name, partial(self._claim_lane, name))
-            for name, run_at in due.items()
-            if run_at <= now and self._lanes[name].free
-        ]
+        claims: list[tuple[str, Callable[[], Awaitable[bool]]]] = []
+        for name, run_at in due.items():
+            if run_at > now or not self._lanes[name].free:
+                continue
+            more, again_s = self._may_begin(self._lanes[name])
+            if more:
+                claims.append((name, partial(self._claim_lane, name)))
+            else:
+                self._look_again_in(again_s)
         if suspects_at is not None and suspects_at <= now:
             claims.append((_SUSPECTS, self._claim_suspects))
         again = False
@@ -302,12 +329,21 @@ class Worker:
 
         if not await self._guarded(f"claiming for {name}", once):
             self._resting[name] = self._clock.monotonic() + _STORE_PAUSE_S
-            self._next_due_s = min(self._next_due_s or _STORE_PAUSE_S, _STORE_PAUSE_S)
+            self._look_again_in(_STORE_PAUSE_S)
         return any(claimed)
+
+    def _look_again_in(self, pause_s: float) -> None:
+        due_s = self._next_due_s
+        self._next_due_s = pause_s if due_s is None else min(due_s, pause_s)
 
     async def _claim_lane(self, name: str) -> bool:
         lane = self._lanes[name]
-        asked = min(lane.free, CLAIM_BATCH)
+        room, again_s = self._may_begin(lane)
+        asked = min(room, CLAIM_BATCH)
+        if not asked:
+            # A caller or a submit took it while the loop served other lanes.
+            self._look_again_in(again_s or _SHORTEST_PAUSE_S)
+            return False
         lane.taken += asked
         claimed: list[ClaimedJob] = []
         try:

@@ -1,0 +1,64 @@
+"""Where else a request may go: its field `fallbacks` (wire-contract 8.4)."""
+
+import json
+from typing import Final, cast
+
+import msgspec
+
+from hermod.domain.job import Target
+from hermod.kinds.kind import MODEL_LENGTH_MAX
+from hermod.providers.multipart_body import fields_and_files
+
+FALLBACKS_MAX: Final = 16
+"""More than anybody has providers for one model."""
+_NAMES: Final = frozenset({"fallbacks", "fallbacks[]"})
+
+
+class _Asked(msgspec.Struct, gc=False):
+    fallbacks: object = None
+
+
+_read: Final = msgspec.json.Decoder(_Asked).decode
+
+
+def fallbacks_of(body: bytes, content_type: str | None) -> tuple[Target, ...]:
+    """The targets named by a stored request, in order; what names no model is passed over.
+
+    In a form they are fields of that name, each one model or a JSON array of them.
+    """
+    if content_type is None:
+        return _targets(_read(body).fallbacks)
+    found: list[object] = []
+    for name, text in fields_and_files(body, content_type).fields:
+        if name in _NAMES:
+            found += _listed(text)
+    return _targets(found)
+
+
+def _listed(text: str) -> list[object]:
+    if not text.startswith("["):
+        return [text]
+    try:
+        return cast("list[object]", json.loads(text))
+    except (ValueError, RecursionError):
+        return []
+
+
+def _targets(named: object) -> tuple[Target, ...]:
+    if not isinstance(named, list):
+        return ()
+    found: list[Target] = []
+    for each in cast("list[object]", named)[:FALLBACKS_MAX]:
+        text = each if isinstance(each, str) else _spelled_out(each)
+        provider, _, model = text.partition("/")
+        if provider and model and "\0" not in text and len(model) <= MODEL_LENGTH_MAX:
+            found.append(Target(provider, model))
+    return tuple(found)
+
+
+def _spelled_out(each: object) -> str:
+    """`{"provider": …, "model": …}`, as Bifrost's own types write it."""
+    if not isinstance(each, dict):
+        return ""
+    members = cast("dict[str, object]", each)
+    return f"{members.get('provider') or ''}/{members.get('model') or ''}"

@@ -1,0 +1,68 @@
+"""What a call is asked for, and what came of it."""
+
+from typing import NamedTuple
+
+from hermod.domain.live import Live
+from hermod.domain.options import Options
+from hermod.domain.outcome import Outcome
+from hermod.domain.retry import RetryPolicy
+from hermod.kinds.kind import AnyKind
+from hermod.providers.adapter import Outgoing
+from hermod.providers.adapters import Way
+
+
+class CallSpec(NamedTuple):
+    """What to call, and how long it may take."""
+
+    kind: str
+    provider: str
+    model: str
+    body: bytes
+    options: str | None
+    job_id: str
+    attempt: int
+    remaining_s: float
+    """Until the job's deadline."""
+    live: Live | None = None
+    """Who waits for the answer, and may take it in pieces."""
+    dead: tuple[str, ...] = ()
+    """Keys that were refused for this job."""
+    tired: str | None = None
+    """A key that was told to slow down."""
+    is_fallback: bool = False
+    """Not the provider that the job was sent to: what it says of keys is about another."""
+
+
+class Called(NamedTuple):
+    """What came of it, and with which key."""
+
+    outcome: Outcome
+    key_name: str | None = None
+    other_keys: int = 0
+    """How many other keys could have been used."""
+
+
+class CallSettings(NamedTuple):
+    """The operator's word on calls, where a provider has none of its own."""
+
+    forward_unknown_fields: bool
+    attempt_timeout_s: float
+    retry_policy: RetryPolicy
+    mock: bool
+    text_to_chat: bool = False
+    """`client.compat.convert_text_to_chat`"""
+    chat_to_responses: bool = False
+    """`client.compat.convert_chat_to_responses`"""
+    drop_unsupported: bool = False
+    """`client.compat.should_drop_params`"""
+
+
+class OneCall(NamedTuple):
+    """One call, with what was looked up for it."""
+
+    kind: AnyKind
+    spec: CallSpec
+    options: Options
+    way: Way
+    outgoing: Outgoing
+    started_s: float

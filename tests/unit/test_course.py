@@ -1,0 +1,238 @@
+"""domain/course.py: keys and targets take turns (product.md M2, M3; wire-contract 8.4, 8.5)."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hermod.domain.course import Again, End, Progress, Surroundings, next_step
+from hermod.domain.failure import Failure
+from hermod.domain.outcome import Fault, Retryable
+from hermod.domain.retry import RetryPolicy
+
+POLICY = RetryPolicy(2, 0.5, 5.0)
+BROKEN = Fault(Failure("broken", 500), Retryable.BACKOFF)
+WRONG = Fault(Failure("wrong", 400))
+REFUSED = Fault(Failure("refused", 401), Retryable.OTHER_KEY)
+SLOW = Fault(Failure("slow down", 429), Retryable.RATE_LIMITED)
+LATER = Fault(Failure("come later", 429), Retryable.RATE_LIMITED, 30.0)
+SOON = Fault(Failure("come soon", 429), Retryable.RATE_LIMITED, 1.0)
+HELD = Fault(Failure("held", 429), Retryable.HELD, 30.0, sent=False)
+
+
+def around(
+    *,
+    targets: int = 1,
+    other_keys: int = 0,
+    spent: int = 0,
+    attempt: int = 1,
+    key_name: str | None = "a",
+    remaining_s: float = 3600.0,
+    max_retries: int = 2,
+    waits: bool = True,
+) -> Surroundings:
+    policy = RetryPolicy(max_retries, 0.5, 5.0)
+    return Surroundings(
+        policy, other_keys, key_name, targets, spent, attempt, remaining_s, 0.5, waits
+    )
+
+
+def again(found: End | Again) -> Again:
+    assert isinstance(found, Again)
+    return found
+
+
+def message(found: End | Again) -> str:
+    assert isinstance(found, End)
+    return found.failure.message
+
+
+def test_without_fallbacks_the_fault_is_the_end() -> None:
+    assert message(next_step(WRONG, Progress(), around())) == "wrong"
+
+
+def test_a_server_error_is_tried_again_with_the_same_target() -> None:
+    found = again(next_step(BROKEN, Progress(), around(targets=2)))
+    assert (found.delay_s, found.spent, found.progress.at) == (0.5, True, 0)
+
+
+def test_when_the_tries_are_spent_the_fallback_has_its_own() -> None:
+    found = again(next_step(BROKEN, Progress(), around(targets=2, spent=2, attempt=3)))
+    assert (found.delay_s, found.progress.at, found.progress.spent_before) == (0.0, 1, 3)
+    more = again(next_step(BROKEN, found.progress, around(targets=2, spent=3, attempt=4)))
+    assert (more.progress.at, more.delay_s) == (1, 0.5)
+
+
+def test_an_error_of_the_request_goes_on_to_the_fallback_at_once() -> None:
+    found = again(next_step(WRONG, Progress(), around(targets=3)))
+    assert (found.progress.at, found.progress.seen) == (1, (0,))
+
+
+def test_when_all_fail_the_first_error_is_the_jobs() -> None:
+    first = again(next_step(WRONG, Progress(), around(targets=2)))
+    end = next_step(REFUSED, first.progress, around(targets=2, spent=1, attempt=2))
+    assert message(end) == "wrong"
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Failure("gone", 499, error_type="request_cancelled"),
+        Failure("lacks headers", 400, type="missing_required_headers"),
+    ],
+)
+def test_what_no_other_provider_could_mend_does_not_fall_back(failure: Failure) -> None:
+    assert message(next_step(Fault(failure), Progress(), around(targets=2))) == failure.message
+
+
+def test_the_jobs_deadline_is_the_end_whatever_is_left() -> None:
+    late = Fault(Failure("too late", 504), job_deadline=True)
+    progress = Progress(at=1, seen=(0,), first=Failure("the first", 500))
+    assert message(next_step(late, progress, around(targets=3))) == "too late"
+    assert message(next_step(BROKEN, progress, around(targets=3, remaining_s=0))) == "the first"
+
+
+# Keys
+
+
+def test_a_refused_key_makes_room_for_another_at_once() -> None:
+    found = again(next_step(REFUSED, Progress(), around(other_keys=2)))
+    assert (found.delay_s, found.spent, found.progress.dead) == (0.0, False, ("a",))
+
+
+def test_a_refused_key_does_so_even_without_retries() -> None:
+    assert again(next_step(REFUSED, Progress(), around(other_keys=1, max_retries=0)))
+
+
+def test_the_refusal_of_the_only_key_is_shown_as_it_came() -> None:
+    assert message(next_step(REFUSED, Progress(), around())) == "refused"
+
+
+def test_when_every_key_was_refused_that_is_the_error() -> None:
+    end = next_step(REFUSED, Progress(dead=("b",)), around(attempt=2))
+    assert isinstance(end, End)
+    assert (end.failure.status_code, end.failure.code) == (502, "upstream_credentials_exhausted")
+
+
+def test_too_many_requests_turn_to_another_key_after_the_backoff() -> None:
+    found = again(next_step(SLOW, Progress(), around(other_keys=1)))
+    assert (found.delay_s, found.spent, found.progress.tired) == (0.5, True, "a")
+
+
+def test_a_429_that_says_when_turns_to_another_key_at_once_and_costs_no_try() -> None:
+    found = again(next_step(LATER, Progress(), around(other_keys=1)))
+    assert (found.delay_s, found.spent, found.progress.tired) == (0.0, False, "a")
+
+
+def test_after_a_round_of_the_keys_the_wait_is_waited_out() -> None:
+    found = again(next_step(LATER, Progress(tired="b"), around(other_keys=1, attempt=2)))
+    assert (found.delay_s, found.spent) == (30.0, False)
+
+
+def test_without_retries_a_429_is_the_end() -> None:
+    assert message(next_step(SLOW, Progress(), around(other_keys=1, max_retries=0))) == "slow down"
+
+
+# Waits
+
+
+def test_a_long_wait_without_fallbacks_is_waited_out_and_costs_no_try() -> None:
+    found = again(next_step(LATER, Progress(), around()))
+    assert (found.delay_s, found.spent) == (30.0, False)
+
+
+def test_a_short_wait_is_waited_out_before_a_fallback_is_tried() -> None:
+    found = again(next_step(SOON, Progress(), around(targets=2)))
+    assert (found.delay_s, found.progress.at) == (1.0, 0)
+
+
+@pytest.mark.parametrize("fault", [LATER, HELD])
+def test_instead_of_a_long_wait_the_fallback_is_tried(fault: Fault) -> None:
+    found = again(next_step(fault, Progress(), around(targets=2)))
+    assert (found.delay_s, found.spent) == (0.0, False)
+    assert (found.progress.at, found.progress.put_off, found.progress.seen) == (1, (0,), ())
+
+
+def test_what_was_put_off_comes_again_when_the_fallbacks_have_failed() -> None:
+    put_off = again(next_step(LATER, Progress(), around(targets=2))).progress
+    back = again(next_step(WRONG, put_off, around(targets=2, attempt=2))).progress
+    assert (back.at, back.seen) == (0, (1,))
+    waits = again(next_step(LATER, back, around(targets=2, attempt=3, spent=1)))
+    assert (waits.delay_s, waits.progress.at) == (30.0, 0)
+    assert message(next_step(WRONG, waits.progress, around(targets=2, attempt=4))) == "wrong"
+
+
+def test_a_target_that_was_held_back_and_never_asked_has_no_error_of_its_own_yet() -> None:
+    held = again(next_step(HELD, Progress(), around(targets=2))).progress
+    assert held.first is None
+    later = again(next_step(LATER, Progress(), around(targets=2))).progress
+    assert later.first == LATER.failure
+
+
+def test_a_caller_who_waits_gets_the_next_target_or_the_error_and_no_long_wait() -> None:
+    found = again(next_step(LATER, Progress(), around(targets=2, waits=False)))
+    assert found.progress.at == 1
+    assert message(next_step(LATER, Progress(), around(waits=False))) == "come later"
+
+
+# What is remembered
+
+
+names = st.text(max_size=5)
+numbers = st.lists(st.integers(0, 9), max_size=3).map(tuple)
+failures = st.builds(
+    Failure, names, st.sampled_from([None, 400, 500]), names.filter(bool), names.filter(bool)
+)
+
+
+@given(
+    st.builds(
+        Progress,
+        st.integers(0, 9),
+        st.integers(0, 9),
+        st.integers(0, 9),
+        st.lists(names, max_size=3).map(tuple),
+        st.none() | names,
+        numbers,
+        numbers,
+        st.none() | failures,
+    )
+)
+def test_what_is_stored_is_what_was_known(progress: Progress) -> None:
+    assert Progress.decode(progress.encode()) == progress
+
+
+def test_a_job_that_never_failed_remembers_nothing() -> None:
+    assert Progress().encode() is None
+
+
+FAULTS = [BROKEN, WRONG, REFUSED, SLOW, LATER, SOON, HELD]
+
+
+@given(st.lists(st.sampled_from(FAULTS), min_size=400, max_size=400), st.integers(1, 4),
+       st.integers(1, 3), st.booleans())  # fmt: skip
+def test_every_course_ends_unless_it_is_told_to_wait(
+    faults: list[Fault], targets: int, keys: int, waits: bool
+) -> None:
+    """Only what the upstream asked us to wait for may go on for ever."""
+    progress, spent, tries = Progress(), 0, 0
+    for attempt, fault in enumerate(faults, start=1):
+        dead = sum(1 for name in progress.dead if name != "never")
+        found = next_step(
+            fault,
+            progress,
+            around(
+                targets=targets,
+                other_keys=max(keys - dead - 1, 0),
+                key_name=f"k{attempt}",
+                spent=spent,
+                attempt=attempt,
+                waits=waits,
+            ),
+        )
+        if isinstance(found, End):
+            return
+        progress = found.progress
+        spent += found.spent
+        tries += found.delay_s < 1.0
+    assert tries < 400
+    assert spent <= targets * 2 * 3
