@@ -381,8 +381,8 @@ ELSEWHERE: Final = (
     Mutant(
         "a worker claims more than its slots",
         "worker/worker.py",
-        "        asked = min(lane.free, CLAIM_BATCH)\n",
-        "        asked = CLAIM_BATCH\n",
+        "        asked = min(room, CLAIM_BATCH)\n",
+        "        asked = room and CLAIM_BATCH\n",
         "tests/worker/test_slots.py::test_a_backlog_is_claimed_as_far_as_there_are_slots",
     ),
     Mutant(

@@ -14,7 +14,11 @@ import pytest
 from cohere import ClientV2, V2ChatResponse
 from cohere.types import ChatMessageV2, EmbedByTypeResponse, ResponseFormatV2, Thinking, ToolV2
 from elevenlabs.client import ElevenLabs
-from elevenlabs.types import AudioWithTimestampsResponse, SpeechToTextChunkResponseModel
+from elevenlabs.types import (
+    AudioWithTimestampsResponse,
+    SpeechToTextChunkResponseModel,
+    VoiceSettings,
+)
 from pydantic import BaseModel, TypeAdapter
 from replicate.client import Client as Replicate
 from replicate.prediction import Prediction
@@ -118,6 +122,7 @@ def test_elevenlabs_sends_the_speech_that_we_send(example: Example) -> None:
     query: dict[str, Any] = dict(parse_qsl(url.query))
     if "enable_logging" in query:
         query["enable_logging"] = query["enable_logging"] == "true"
+    nothing_unknown(VoiceSettings.model_validate(sent.get("voice_settings", {})))
     voice = url.path.split("/")[3]
     timed = example.told["asked"].get("with_timestamps")
     with transport(example) as (answers, seen):

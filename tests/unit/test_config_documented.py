@@ -144,6 +144,16 @@ FULL: dict[str, object] = {
         "body_budget_mb": 128,
         "synchronous": "NORMAL",
         "mock": False,
+        "strict_prices": True,
+        "prices": {
+            "openai/gpt-4o": {
+                "input_usd_per_mtok": 2.5,
+                "output_usd_per_mtok": 10,
+                "cache_read_usd_per_mtok": 1.25,
+                "cache_write_usd_per_mtok": 2.5,
+                "request_usd": 0.001,
+            }
+        },
         "on_limit": "delay",
     },
 }

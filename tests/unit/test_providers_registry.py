@@ -157,7 +157,7 @@ def test_a_wrong_row_is_refused_by_name(text: str, rule: str) -> None:
         ("openrouter", "responses", "https://openrouter.ai/api/v1/responses"),
         ("fireworks", "embedding", "https://api.fireworks.ai/inference/v1/embeddings"),
         ("perplexity", "responses", "https://api.perplexity.ai/v1/responses"),
-        ("perplexity", "chat_completion", None),
+        ("perplexity", "chat_completion", "https://api.perplexity.ai/v1/responses"),
         ("openrouter", "image_generation", "https://openrouter.ai/api/v1/images"),
         ("deepseek", "responses", "https://api.deepseek.com/responses"),
         ("mistral", "ocr", "https://api.mistral.ai/v1/ocr"),

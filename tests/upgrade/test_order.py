@@ -11,7 +11,7 @@ import pytest
 from tests.faults.places import Place, config_for
 from tests.support.postgres import Cluster
 from tests.support.program import HERMOD, Gateway, chat, client, submit, wait_done
-from tests.support.wire import CHATTING, Wire, failed
+from tests.support.wire import CHATTING, Wire, completed, failed
 from tests.upgrade.release_before import Release
 from tests.upgrade.stored import new_place
 
@@ -73,6 +73,8 @@ def test_workers_first_and_gateways_second_loses_nothing_and_fails_nothing(
                 assert endings(old_gateway, job_ids) == {"completed"}
                 retire(old_gateway)
                 assert endings(gateway, job_ids) == {"completed"}
+                with client(gateway) as http:
+                    completed(Wire(http).run(CHATTING, **FALLBACK))
 
 
 @pytest.fixture(scope="module")
@@ -107,5 +109,5 @@ def test_a_worker_of_the_release_before_does_not_do_what_is_new_in_a_body(
 def test_a_synchronous_call_is_made_by_its_gateway_whatever_the_workers_are(
     wrong_order: httpx.Client,
 ) -> None:
-    answer = wrong_order.post(f"/v1/{CHATTING.path}", **CHATTING.request())
+    answer = wrong_order.post(f"/v1/{CHATTING.path}", **CHATTING.request(**FALLBACK))
     assert answer.status_code == 200, answer.text

@@ -18,6 +18,7 @@ from hermod.calls.faults import (
     unsupported,
 )
 from hermod.calls.forward import Forwarded, Stream, forward
+from hermod.calls.handles import opened, sealed
 from hermod.calls.keys import Chosen, choose_key, session_chance
 from hermod.calls.limits import Heard, Limits, sign_of
 from hermod.calls.line import Line, line_of
@@ -30,21 +31,23 @@ from hermod.domain.clock import Clock
 from hermod.domain.failure import Failure
 from hermod.domain.job import Target
 from hermod.domain.options import NO_OPTIONS, Options
-from hermod.domain.outcome import Answer, Fault, Outcome
+from hermod.domain.outcome import Answer, Fault, Outcome, Retryable
 from hermod.domain.provider import KeySettings, ProviderSettings
 from hermod.domain.retry import STAY_S, RetryPolicy
 from hermod.kinds.kind import AnyKind
 from hermod.kinds.registry import KIND_BY_TYPE
 from hermod.net.client import HttpClient
-from hermod.net.messages import Headers, NetError, Reply, Request
+from hermod.net.messages import Headers, NetError, Reason, Reply, Request
 from hermod.providers.adapter import CannotCarry, Outgoing, Prepared, StreamTranslator
 from hermod.providers.adapters import Way, mock_way, way_of
+from hermod.providers.pending import Asking, Polling
 from hermod.providers.prepare import upstream_model
-from hermod.providers.registry import MOCK, endpoint
+from hermod.providers.registry import MOCK, endpoint, root_of
 
 log = logging.getLogger(__name__)
 
 _JSON: Final = "application/json"
+_FAREWELL_S: Final = 5.0
 
 
 class Caller:
@@ -98,6 +101,12 @@ class Caller:
         """See `hermod.worker.lanes.Room`."""
         return self._limits.in_flight(lane)
 
+    def orders(self, kind: str, provider: str) -> bool:
+        """Whether that provider takes such work first and gives the answer when it is asked."""
+        settings = self._providers.get(provider)
+        way = self._way(settings, kind) if settings is not None else None
+        return way is not None and way.dialect.polling is not None
+
     async def fallbacks(self, body: bytes, options: str | None) -> tuple[Target, ...]:
         """Where else a request may go, in the caller's order (wire-contract 8.4).
 
@@ -124,6 +133,8 @@ class Caller:
         way = self._way(provider, spec.kind)
         if way is None:
             return Called(unsupported(spec.kind, provider.name))
+        if way.dialect.polling is None or _orderer(provider, spec) is None:
+            spec = spec if spec.handle is None else spec._replace(handle=None)
         chosen = await self._chosen_key(provider, spec, options)
         if isinstance(chosen, Failure):
             return Called(Fault(chosen, sent=False))
@@ -136,7 +147,7 @@ class Caller:
         try:
             model = upstream_model(key, spec.model)
             outgoing = self._outgoing(spec, options, model, provider, key)
-            call = OneCall(kind, spec, options, way, outgoing, self._clock.monotonic())
+            call = OneCall(kind, spec, options, way, outgoing, self._clock.monotonic(), [])
             outcome, headers = await self._call_upstream(call, provider, key)
             sign = sign_of(outcome)
             if sign is not None:
@@ -144,7 +155,24 @@ class Caller:
                 heard = Heard(sign, headers, asked_s, self._clock.now())
         finally:
             self._limits.ended(out, heard, self._clock.monotonic())
-        return Called(outcome, key and key.name, chosen.others)
+        handle = None
+        if call.ordered and isinstance(outcome, Fault) and outcome.retryable is not Retryable.NO:
+            handle = call.ordered[-1]
+        return Called(outcome, key and key.name, chosen.others, handle)
+
+    async def call_off(self, kind: str, provider: str, stored: str) -> None:
+        """Tell the upstream that nobody wants the work with this handle any more. Never raises."""
+        settings = self._providers.get(provider)
+        way = self._way(settings, kind) if settings is not None else None
+        polling = way.dialect.polling if way is not None else None
+        if settings is None or polling is None:
+            return
+        key_id, handle = opened(stored)
+        key = next((each for each in settings.keys if each.id == key_id), None)
+        try:
+            await self._ask(settings, key, polling.cancel(handle), _FAREWELL_S)
+        except NetError as error:
+            log.info("%s was not told to stop: %s", provider, error)
 
     def _way(self, provider: ProviderSettings, request_type: str) -> Way | None:
         known = provider.name, request_type
@@ -164,6 +192,9 @@ class Caller:
 
         Short waits are waited out here: the slot is ours anyway.
         """
+        orderer = _orderer(provider, spec)
+        if orderer is not None:
+            return Chosen(orderer)
         started_s = now_s = self._clock.monotonic()
         limits, name = self._limits, provider.name
         usable = self._usable[name]
@@ -270,6 +301,9 @@ class Caller:
         Raises NetError.
         """
         live = call.spec.live
+        if call.way.dialect.polling is not None:
+            reply = await self._worked(call, call.way.dialect.polling, request, timeout_s)
+            return reply, reply.headers
         if live is None or live.sink is None:
             reply = await self._client.send(request, timeout_s=timeout_s)
             return reply, reply.headers
@@ -295,12 +329,53 @@ class Caller:
             whole = Reply(reply.status, reply.headers, await reply.read())
             return whole, whole.headers
 
+    async def _worked(
+        self, call: OneCall, polling: Polling, request: Request, timeout_s: float
+    ) -> Reply:
+        """The reply of an upstream that has done its work. Raises NetError."""
+        provider, key, spec = call.outgoing.provider, call.outgoing.key, call.spec
+        assert provider is not None
+        ends_s = self._clock.monotonic() + timeout_s
+        if spec.handle is None:
+            reply = await self._client.send(request, timeout_s=timeout_s)
+        else:
+            call.ordered.append(spec.handle)
+            asking = polling.ask(opened(spec.handle)[1])
+            reply = await self._ask(provider, key, asking, timeout_s)
+        while 200 <= reply.status < 300:
+            pending = polling.pending(reply.content_type, reply.body)
+            if pending is None:
+                break
+            handle = sealed(key, pending.handle)
+            if handle not in call.ordered:
+                call.ordered.append(handle)
+            if spec.note_handle is not None and handle != spec.handle:
+                await spec.note_handle(handle)
+                spec = spec._replace(handle=handle)
+            left_s = ends_s - self._clock.monotonic() - pending.after_s
+            if left_s <= 0:
+                raise NetError(Reason.TIMEOUT_TOTAL, "the work took too long", sent=True)
+            await asyncio.sleep(pending.after_s)
+            reply = await self._ask(provider, key, polling.ask(pending.handle), left_s)
+        return reply
+
+    async def _ask(
+        self, provider: ProviderSettings, key: KeySettings | None, asking: Asking, timeout_s: float
+    ) -> Reply:
+        """One question about work that was ordered. Raises NetError."""
+        line = self._line(provider, key)
+        url = root_of(provider, key) + asking.path
+        request = Request(asking.method, url, line.usual, b"", line.trust, asking.headers)
+        return await self._client.send(request, timeout_s=timeout_s)
+
     async def _call_mock(self, kind: AnyKind, spec: CallSpec, options: Options) -> Outcome:
         fault = too_large(len(spec.body))
         if fault is not None:
             return fault
         outgoing = self._outgoing(spec, options, spec.model)
-        call = OneCall(kind, spec, options, mock_way(spec.kind), outgoing, self._clock.monotonic())
+        call = OneCall(
+            kind, spec, options, mock_way(spec.kind), outgoing, self._clock.monotonic(), []
+        )
         prepared = await _built(call)
         asked = MockCall(
             spec.kind,
@@ -317,6 +392,14 @@ class Caller:
         if isinstance(reply, Forwarded):
             return self._reader.streamed(call, reply)
         return await self._reader.read(call, reply, prepared)
+
+
+def _orderer(provider: ProviderSettings, spec: CallSpec) -> KeySettings | None:
+    """The key that ordered work which is still to be had, if it can still be used."""
+    if spec.handle is None:
+        return None
+    key_id, _ = opened(spec.handle)
+    return next((key for key in provider.keys if key.usable and key.id == key_id), None)
 
 
 async def _built(call: OneCall) -> Prepared:

@@ -1,5 +1,6 @@
 """What a call is asked for, and what came of it."""
 
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from hermod.domain.live import Live
@@ -31,6 +32,10 @@ class CallSpec(NamedTuple):
     """A key that was told to slow down."""
     is_fallback: bool = False
     """Not the provider that the job was sent to: what it says of keys is about another."""
+    handle: str | None = None
+    """Work that an earlier attempt ordered and did not get: it is asked for, not ordered again."""
+    note_handle: Callable[[str], Awaitable[object]] | None = None
+    """Keeps the handle of work that was ordered."""
 
 
 class Called(NamedTuple):
@@ -40,6 +45,8 @@ class Called(NamedTuple):
     key_name: str | None = None
     other_keys: int = 0
     """How many other keys could have been used."""
+    handle: str | None = None
+    """Work that is still to be had, though this call failed."""
 
 
 class CallSettings(NamedTuple):
@@ -66,3 +73,5 @@ class OneCall(NamedTuple):
     way: Way
     outgoing: Outgoing
     started_s: float
+    ordered: list[str]
+    """Handles of the work that the upstream does for it, the last one counts."""

@@ -9,6 +9,7 @@ from hermod.config.addresses import is_loopback
 from hermod.config.client import ENFORCING, read_client
 from hermod.config.document import Document
 from hermod.config.launch import find_file, read_launch
+from hermod.config.prices import read_prices
 from hermod.config.providers import read_providers
 from hermod.config.section import Report, Section, Source, in_file_order
 from hermod.config.settings import ClientSettings, HermodSettings, Loaded, Settings
@@ -25,7 +26,7 @@ _TOP_LATER: Final[tuple[tuple[str, type, str], ...]] = (
     ("vector_store", dict, "there is no semantic cache"),
     ("plugins", list, "there are no plugins"),
     ("mcp", dict, "there is no MCP gateway"),
-    ("framework", dict, "prices come in a later release"),
+    ("framework", dict, "prices are refreshed when asked for: hermod prices refresh"),
     ("server", dict, "Bifrost's web server only"),
     ("source_of_truth", str, "the file is never copied into the database"),
     ("env_label", str, "the dashboard comes in a later release"),
@@ -68,6 +69,7 @@ def load(
     launch = read_launch(flags, environ, ours, app_dir)
     loopback = is_loopback(launch.host)
     client = read_client(theirs)
+    prices = read_prices(ours)
     hermod = _hermod(ours, client)
     found = read_providers(top.section("providers"), hermod, rows, known)
     settings = Settings(
@@ -89,6 +91,7 @@ def load(
         hermod=hermod,
         providers=MappingProxyType(found.providers),
         custom_names=found.custom_names,
+        prices=prices,
     )
     _demands_for_authentication(top, theirs, ours, loopback=loopback)
     _cross_check(ours, settings)
@@ -137,9 +140,9 @@ def _hermod(section: Section, client: ClientSettings) -> HermodSettings:
         ),
         synchronous=section.choice("synchronous", usual.synchronous, ("FULL", "EXTRA", "NORMAL")),
         mock=section.flag("mock", default=usual.mock),
+        strict_prices=section.flag("strict_prices", default=usual.strict_prices),
     )
     section.later("on_limit", str, "limits come in a later release")
-    section.later("strict_prices", bool, "prices come in a later release", False)
     section.take("auth")
     section.finish()
     return hermod

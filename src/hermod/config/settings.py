@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hermod.domain.forwarding import HeaderFilter
+from hermod.domain.price import OwnPrice
 from hermod.domain.provider import ProviderSettings, Secret
 
 
@@ -79,6 +80,8 @@ class HermodSettings:
     """SQLite's `PRAGMA synchronous`."""
     mock: bool = True
     """Whether the built-in `mock/*` models answer."""
+    strict_prices: bool = False
+    """Whether a model without a known price is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,8 @@ class Settings:
     """By name. The built-in mock is not among them."""
     custom_names: frozenset[str]
     """Model prefixes the operator made up, including those whose adapter is still to come."""
+    prices: Mapping[str, OwnPrice] = field(default_factory=dict[str, OwnPrice])
+    """`hermod.prices`: what models cost, by `provider/model`; a `*` at the end is any rest."""
 
 
 class Ignored(NamedTuple):

@@ -1,8 +1,9 @@
 """Embeddings on Amazon Bedrock: Titan's and Cohere's formats, through InvokeModel.
 
 Source: Amazon Bedrock user guide, "Amazon Titan Text Embeddings models", "Amazon Titan Multimodal
-Embeddings G1", "Cohere Embed v3", "Cohere Embed v4". Titan embeds one text at a time; Cohere wants to know what for, and what OpenAI's
-clients embed is taken for documents unless they say otherwise (`input_type`).
+Embeddings G1", "Cohere Embed v3", "Cohere Embed v4". Titan embeds one text at a time. Cohere wants
+to know what for: what OpenAI's clients embed is taken for documents unless they say otherwise
+(`input_type`).
 """
 
 import struct

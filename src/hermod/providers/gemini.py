@@ -176,5 +176,5 @@ def open_stream(kind: AnyKind, outgoing: Outgoing) -> StreamTranslator:
     )
 
 
-DIALECT: Final = Dialect("gemini", build, read, refusal, open_stream)
+DIALECT: Final = Dialect("gemini", build, read, refusal, open_stream, retry_after)
 """Google's own."""

@@ -132,7 +132,7 @@ def _words(value: object) -> tuple[str, ...]:
 
 def models_url(provider: ProviderSettings, key: KeySettings | None = None) -> str | None:
     """Where a provider lists its models; None when it has no list or its address is not known."""
-    root = _root(provider, key)
+    root = root_of(provider, key)
     path = provider.row.models_path
     return root + path if root and path else None
 
@@ -163,13 +163,13 @@ def endpoint(
         found = path or row.paths.get(request_type)
         if found is None:
             return None
-        return _root(provider, key) + _with_model(found, model)
+        return root_of(provider, key) + _with_model(found, model)
     override = _with_model(override, model)
     if "://" in override:
         return override
     # An override is appended to what was written, unless both name the version.
     if override.startswith("/v1/"):
-        return _root(provider, key) + override
+        return root_of(provider, key) + override
     return ((key.base_url if key else None) or provider.base_url).rstrip("/") + override
 
 
@@ -193,7 +193,8 @@ def _with_model(path: str, model: str) -> str:
     return path.replace("{model}", quote(model, safe="")) if "{" in path else path
 
 
-def _root(provider: ProviderSettings, key: KeySettings | None) -> str:
+def root_of(provider: ProviderSettings, key: KeySettings | None) -> str:
+    """The address that paths are appended to, without a slash at its end."""
     base_url = (key.base_url if key else None) or provider.base_url
     if "{region}-aiplatform." in base_url:
         base_url = _at_google(base_url, (key.vertex.region if key and key.vertex else None))

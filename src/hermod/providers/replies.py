@@ -22,7 +22,7 @@ from hermod.providers.upstream_errors import (
     shown,
     told_by,
 )
-from hermod.providers.usage import usage_of
+from hermod.providers.usage import answer_usage
 
 _DEPTH_MAX: Final = 256
 """Levels of a reply; more than any answer has, and few enough for every decoder."""
@@ -161,7 +161,7 @@ def read_answer(expected: Reply, content_type: str | None, body: bytes) -> Answe
     wrong = _error_in(members, body) or _lack_in(members, expected)
     if wrong is not None:
         return wrong
-    usage = usage_of(members.get("usage"))
+    usage = answer_usage(members)
     if members.pop("extra_fields", None) is not None:
         return Answered(msgspec.json.encode(members), usage=usage)
     return Answered(body, usage=usage)

@@ -238,5 +238,5 @@ def open_stream(kind: AnyKind, outgoing: Outgoing) -> StreamTranslator:
     return Stream(outgoing) if model.publisher == _CLAUDE else _AsItComes()
 
 
-DIALECT: Final = Dialect("vertex", build, read, gemini.refusal, open_stream)
+DIALECT: Final = Dialect("vertex", build, read, gemini.refusal, open_stream, gemini.retry_after)
 """Vertex AI's, whoever speaks there."""

@@ -26,6 +26,7 @@ from hermod.domain.job import (
     Lease,
     Metered,
     OnUnknown,
+    Principal,
     Retry,
     State,
     Target,
@@ -108,6 +109,8 @@ class Run:
     """How the attempt ended whose backoff is being waited out."""
     due_at: int = 0
     """When that backoff is over, on the wall clock."""
+    handle: str | None = None
+    """What the upstream calls the work it has taken for this job and not given yet."""
     live: Live | None = None
     """Who waits for the answer on an open connection. Such a job never runs a second time: it ends
     here, however it ends."""
@@ -166,6 +169,9 @@ class Runner:
                 await self._break_off(run, run.live, run.stopped)
             elif run.stopped is Stop.DRAINED:
                 await self._give_back(run)
+            if run.handle is not None and run.stopped in {Stop.CANCELLED, Stop.CALLER_GONE}:
+                target = _target(run.job)
+                await self._caller.call_off(run.job.kind, target.provider, run.handle)
         except StoreError as error:
             # The lease runs out, and then this or another worker takes the job again.
             log.debug("job %s: left to its lease: %s", run.lease.job_id, error)
@@ -205,10 +211,12 @@ class Runner:
             targets = await self._targets(job, body)
             if progress.at >= len(targets):
                 progress = Progress()
+        run.handle = await self._ordered_before(run)
         while True:
             target = targets[progress.at] if targets else Target(job.lane, job.model)
             called = await self._call(run, body, target, progress)
             outcome = called.outcome
+            run.handle = called.handle
             if isinstance(outcome, Answer):
                 await self._finish(run, _completed(outcome, called.key_name), outcome)
                 return
@@ -227,6 +235,8 @@ class Runner:
                 ended = replace(outcome, failure=step.failure)
                 await self._finish(run, _failed(job, ended, outcome, called.key_name), ended)
                 return
+            if step.progress.at != progress.at:
+                run.handle = None
             progress = step.progress
             run.ended = self._ended(outcome, called.key_name, step.spent)._replace(
                 target=targets[progress.at] if progress.at else None, progress=progress.encode()
@@ -292,6 +302,10 @@ class Runner:
             progress.dead,
             progress.tired,
             progress.at > 0,
+            run.handle,
+            partial(self._note_handle, run)
+            if self._caller.orders(job.kind, target.provider)
+            else None,
         )
         if run.stopped is not None:
             raise _Stopped
@@ -299,6 +313,23 @@ class Runner:
         called = await self._caller.call(spec)
         run.phase = Phase.WRITING
         return called
+
+    async def _note_handle(self, run: Run, handle: str) -> None:
+        """So that whoever comes after us asks for the work instead of ordering it again."""
+        run.handle = handle
+        await self._store.record_handle(run.lease, handle)
+
+    async def _ordered_before(self, run: Run) -> str | None:
+        """The work that the attempt before this run ordered, if its upstream can be asked."""
+        job, attempt = run.job, run.lease.attempt
+        target = _target(job)
+        if attempt == 1 or not self._caller.orders(job.kind, target.provider):
+            return None
+        principal = Principal(job.tenant_id, job.owner)
+        found = await self._store.read_attempts(run.lease.job_id, principal)
+        last = next((each for each in reversed(found) if each.n == attempt - 1), None)
+        same = last is not None and (last.lane, last.model) == target
+        return last.handle if last is not None and same else None
 
     async def _next_attempt(self, run: Run, ended: Retry, delay_s: float) -> bool:
         """Wait in the slot, then commit the next attempt; False if the lease is lost."""
@@ -421,6 +452,11 @@ class Runner:
             await self._finish(run, _failed(run.job, fault, fault, None), fault)
         except Exception:  # nothing is left to try: the lease runs out and the job runs again
             log.exception("job %s: its end could not be written", run.lease.job_id)
+
+
+def _target(job: ClaimedJob) -> Target:
+    """Where its next call goes."""
+    return job.target or Target(job.lane, job.model)
 
 
 def _progress_of(job: ClaimedJob) -> Progress:

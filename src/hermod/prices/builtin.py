@@ -1,0 +1,99 @@
+"""The prices inside the `genai-prices` package, in the form of its published file.
+
+Importing the package costs 25 MB of memory that nobody needs afterwards, and up to a second, in
+which the interpreter does nothing else where no compiled files may be kept. So a process of its own
+does it, and says what it found.
+"""
+
+import logging
+import subprocess
+import sys
+from dataclasses import asdict
+from decimal import Decimal
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from hermod.prices.data import Data
+from hermod.prices.rates import UNITS
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelInfo, ModelPrice
+
+log = logging.getLogger(__name__)
+
+_PACKAGE: Final = "genai-prices"
+_TIMEOUT_S: Final = 30.0
+
+
+def package_version() -> str:
+    """The package's version. It is not imported for this."""
+    return version(_PACKAGE)
+
+
+def builtin_prices() -> Data:
+    """The built-in data. Takes a second or two: not for an event loop."""
+    try:
+        told = subprocess.run(  # noqa: S603 - this very program
+            [sys.executable, "-P", "-m", __name__],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            check=True,
+            # A Ctrl-C at the terminal is for whoever waits for this.
+            start_new_session=True,
+        ).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        log.warning("price data is read in this process, another one cannot: %s", error)
+        told = as_json()
+    return Data(told, f"{_PACKAGE} {package_version()}")
+
+
+def as_json() -> bytes:
+    """What of the package's data is read here."""
+    from genai_prices.data import providers  # noqa: PLC0415 - see above
+
+    return msgspec.json.encode(
+        [
+            {
+                "id": provider.id,
+                "fallback_model_providers": provider.fallback_model_providers,
+                "models": [_model(each) for each in provider.models],
+            }
+            for provider in providers
+        ]
+    )
+
+
+def _model(model: "ModelInfo") -> dict[str, Any]:
+    prices: object
+    if isinstance(model.prices, list):
+        prices = [
+            {"prices": _prices(each.prices), "constraint": each.constraint and asdict(each.constraint)}
+            for each in model.prices
+        ]
+    else:
+        prices = _prices(model.prices)
+    return {"id": model.id, "match": _renamed(asdict(model.match)), "prices": prices}
+
+
+def _prices(prices: "ModelPrice") -> dict[str, Any]:
+    told = {name: getattr(prices, name) for name in UNITS}
+    return {
+        name: price if isinstance(price, Decimal) else asdict(price)
+        for name, price in told.items()
+        if price is not None
+    }
+
+
+def _renamed(clause: dict[str, Any]) -> dict[str, Any]:
+    """`or_` is `or` outside of Python."""
+    return {
+        name.rstrip("_"): [_renamed(each) for each in value] if isinstance(value, list) else value
+        for name, value in clause.items()
+    }
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(as_json())

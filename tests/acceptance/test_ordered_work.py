@@ -1,0 +1,142 @@
+"""An upstream that takes work and is asked for it: it is ordered once, whatever happens (design.md
+8, 18)."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.database import attempts_of
+from tests.support.program import Gateway, chat, client, submit, wait_done
+from tests.support.waiting import wait_until
+
+MODEL = "replicate/meta/some-model"
+
+
+class Predictions:
+    """Takes predictions as Replicate does, and has them ready when it is told."""
+
+    def __init__(self) -> None:
+        self.ordered: list[Any] = []
+        self.asked = 0
+        self.cancelled: list[str] = []
+        self.ready = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self.thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """A config file with it as `replicate`."""
+        url = f"http://127.0.0.1:{self._server.server_port}"
+        key = {"name": "main", "value": "r8-secret", "weight": 1}
+        network = {"base_url": url}
+        return {
+            "providers": {"replicate": {"keys": [key], "network_config": network}},
+            "hermod": {"lease_s": 3, "renew_s": 0.5, "upkeep_s": 0.3},
+        }
+
+    def prediction(self) -> dict[str, Any]:
+        """How far it is."""
+        if not self.ready.is_set():
+            return {"id": "p1", "status": "processing", "output": None}
+        return {"id": "p1", "status": "succeeded", "output": ["he", "llo"]}
+
+    def close(self) -> None:
+        """Serve nobody any more."""
+        self._server.shutdown()
+        self.thread.join()
+        self._server.server_close()
+
+
+def _handler(predictions: Predictions) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"] or 0))
+            if self.path.endswith("/cancel"):
+                predictions.cancelled.append(self.path)
+            else:
+                predictions.ordered.append(json.loads(body))
+            self._answer(201)
+
+        def do_GET(self) -> None:
+            predictions.asked += 1
+            self._answer(200)
+
+        def _answer(self, status: int) -> None:
+            told = json.dumps(predictions.prediction()).encode()
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(told)))
+            self.end_headers()
+            self.wfile.write(told)
+
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            """Nothing: it would be noise."""
+
+    return Handler
+
+
+@pytest.fixture
+def upstream() -> Iterator[Predictions]:
+    """A new one."""
+    predictions = Predictions()
+    predictions.thread.start()
+    yield predictions
+    predictions.close()
+
+
+def test_the_work_is_asked_for_until_it_is_done(tmp_path: Path, upstream: Predictions) -> None:
+    with Gateway(tmp_path, config=upstream.config) as gateway, client(gateway) as http:
+        job_id = submit(http, chat(model=MODEL))
+        wait_until(lambda: upstream.asked >= 1, timeout_s=20)
+        upstream.ready.set()
+        job = wait_done(http, job_id)
+        assert job["result"]["choices"][0]["message"]["content"] == "hello"
+        assert len(upstream.ordered) == 1
+        assert attempts_of(tmp_path, job_id) == [(1, "succeeded", None)]
+
+
+def test_work_that_was_ordered_before_a_crash_is_not_ordered_again(
+    tmp_path: Path, upstream: Predictions
+) -> None:
+    with Gateway(tmp_path, config=upstream.config) as gateway, client(gateway) as http:
+        job_id = submit(http, chat(model=MODEL))
+        wait_until(lambda: upstream.asked >= 1, timeout_s=20)
+        gateway.kill()
+    upstream.ready.set()
+    with Gateway(tmp_path, config=upstream.config) as gateway, client(gateway) as http:
+        job = wait_done(http, job_id)
+    assert job["result"]["choices"][0]["message"]["content"] == "hello"
+    assert len(upstream.ordered) == 1
+    assert [state for _, state, _ in attempts_of(tmp_path, job_id)] == ["unknown", "succeeded"]
+
+
+def test_work_of_a_cancelled_job_is_called_off(tmp_path: Path, upstream: Predictions) -> None:
+    with Gateway(tmp_path, config=upstream.config) as gateway, client(gateway) as http:
+        body = {"model": MODEL, "input": "hi", "background": True}
+        made = http.post("/v1/responses", json=body)
+        assert made.status_code == 200, made.text
+        wait_until(lambda: upstream.asked >= 1, timeout_s=20)
+        http.post(f"/v1/responses/{made.json()['id']}/cancel")
+        wait_until(lambda: upstream.cancelled == ["/v1/predictions/p1/cancel"], timeout_s=10)
+
+
+def test_a_stop_leaves_the_work_for_the_next_start(tmp_path: Path, upstream: Predictions) -> None:
+    config = upstream.config
+    config["hermod"]["drain_s"] = 0.1
+    with Gateway(tmp_path, config=config) as gateway, client(gateway) as http:
+        job_id = submit(http, chat(model=MODEL))
+        wait_until(lambda: upstream.asked >= 1, timeout_s=20)
+        gateway.process.terminate()
+        assert gateway.wait_exit() == 0
+    assert upstream.cancelled == []
+    upstream.ready.set()
+    with Gateway(tmp_path, config=config) as gateway, client(gateway) as http:
+        assert wait_done(http, job_id)["status"] == "completed"
+    assert len(upstream.ordered) == 1
