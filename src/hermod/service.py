@@ -13,6 +13,10 @@ import uvloop
 
 from hermod import __version__
 from hermod.calls.call import Caller
+from hermod.calls.credentials import Credentials
+from hermod.calls.credentials_aws import AwsSigner
+from hermod.calls.credentials_azure import AzureTokens
+from hermod.calls.credentials_google import GoogleTokens
 from hermod.calls.models import ModelLists
 from hermod.calls.spec import CallSettings
 from hermod.clock import SystemClock
@@ -101,7 +105,17 @@ class Working:
             ),
             user_agent=f"hermod/{__version__}",
         )
-        caller = Caller(settings.providers, self._client, clock, _call_settings(settings))
+        caller = Caller(
+            settings.providers,
+            self._client,
+            clock,
+            _call_settings(settings),
+            credentials=Credentials(
+                AwsSigner(self._client, clock, settings.cloud),
+                GoogleTokens(self._client, clock, settings.cloud),
+                AzureTokens(self._client, clock, settings.cloud),
+            ),
+        )
         self.models = ModelLists(settings.providers, self._client, clock, with_mock=ours.mock)
         self.worker = Worker(
             store,
@@ -360,6 +374,9 @@ def _call_settings(settings: Settings) -> CallSettings:
             ours.retry_backoff_max_ms / 1000,
         ),
         mock=ours.mock,
+        text_to_chat=settings.client.compat.convert_text_to_chat,
+        chat_to_responses=settings.client.compat.convert_chat_to_responses,
+        drop_unsupported=settings.client.compat.should_drop_params,
     )
 
 

@@ -15,32 +15,31 @@ HOUR = 3_600_000_000
 DATA = data()
 
 KNOWN = [
-    ("openai", "gpt-4o", Usage(1000, 500), 7_500_000),
-    ("openai", "gpt-4o-2024-11-20", Usage(1000, 500, 400), 7_000_000),
-    ("openai", "gpt-4o-mini", Usage(1, 1), 750),
-    ("openai", "text-embedding-3-small", Usage(10), 200),
-    ("openai", "whisper-1", Usage(audio_ms=60_000), 6_000_000),
-    ("openai", "gpt-image-1", Usage(8, 272), 10_920_000),
-    ("openai", "gpt-image-1", Usage(1008, 272, input_image_tokens=1000), 20_920_000),
-    ("anthropic", "claude-sonnet-4-5-20250929", Usage(1000, 100), 4_500_000),
-    ("anthropic", "claude-sonnet-4-5", Usage(300_000, 100), 1_802_250_000),
-    ("anthropic", "claude-opus-4-5", Usage(1000, 0, 500, 300), 3_125_000),
+    ("openai", "gpt-4o", Usage(1000, 500)),
+    ("openai", "gpt-4o-2024-11-20", Usage(1000, 500, 400)),
+    ("openai", "gpt-4o-mini", Usage(1, 1)),
+    ("openai", "text-embedding-3-small", Usage(10)),
+    ("openai", "whisper-1", Usage(audio_ms=60_000)),
+    ("openai", "gpt-image-1", Usage(8, 272)),
+    ("openai", "gpt-image-1", Usage(1008, 272, input_image_tokens=1000)),
+    ("anthropic", "claude-sonnet-4-5-20250929", Usage(1000, 100)),
+    ("anthropic", "claude-sonnet-4-5", Usage(300_000, 100)),
+    ("anthropic", "claude-opus-4-5", Usage(1000, 0, 500, 300)),
     (
         "anthropic",
         "claude-opus-4-5",
         Usage(1000, 0, 500, 300, cache_write_1h_tokens=100),
-        3_500_000,
     ),
-    ("google", "gemini-2.5-flash", Usage(1000, 1000, input_audio_tokens=500), 3_150_000),
-    ("google", "gemini-2.5-pro", Usage(200_001, 1), 500_017_500),
-    ("mistral", "mistral-ocr-2505", Usage(pages=3), 3_000_000),
-    ("mistral", "mistral-ocr-2505", Usage(pages=3, annotated_pages=1), 5_000_000),
-    ("groq", "llama-3.1-8b-instant", Usage(7, 3), 590),
-    ("groq", "whisper-large-v3", Usage(audio_ms=36_000), 1_110_000),
-    ("perplexity", "sonar", Usage(100, 100), 12_200_000),
-    ("perplexity", "sonar-deep-research", Usage(10, 100, reasoning_tokens=60), 520_000),
-    ("deepseek", "deepseek-chat", Usage(1_000_000), None),
-    ("aws", "us.anthropic.claude-haiku-4-5-20251001-v1:0", Usage(1000, 1000), 6_600_000),
+    ("google", "gemini-2.5-flash", Usage(1000, 1000, input_audio_tokens=500)),
+    ("google", "gemini-2.5-pro", Usage(200_001, 1)),
+    ("mistral", "mistral-ocr-2505", Usage(pages=3)),
+    ("mistral", "mistral-ocr-2505", Usage(pages=3, annotated_pages=1)),
+    ("groq", "llama-3.1-8b-instant", Usage(7, 3)),
+    ("groq", "whisper-large-v3", Usage(audio_ms=36_000)),
+    ("perplexity", "sonar", Usage(100, 100)),
+    ("perplexity", "sonar-deep-research", Usage(10, 100, reasoning_tokens=60)),
+    ("deepseek", "deepseek-chat", Usage(1_000_000)),
+    ("aws", "us.anthropic.claude-haiku-4-5-20251001-v1:0", Usage(1000, 1000)),
 ]
 
 
@@ -52,13 +51,11 @@ def ours(provider: str, model: str, usage: Usage, at: int = NOON) -> int | None:
     return None if tiers is None else tiers.for_input(usage.input_tokens).cost_usd_nanos(usage)
 
 
-@pytest.mark.parametrize(("provider", "model", "usage", "nanos"), KNOWN)
-def test_known_usages_cost_what_the_package_says(
-    provider: str, model: str, usage: Usage, nanos: int | None
-) -> None:
+@pytest.mark.parametrize(("provider", "model", "usage"), KNOWN)
+def test_known_usages_cost_what_the_package_says(provider: str, model: str, usage: Usage) -> None:
     expected = theirs(provider, model, usage, NOON)
+    assert expected > 0
     assert ours(provider, model, usage) == expected
-    assert nanos in (expected, None), "the price has changed: correct the table"
 
 
 def test_every_model_is_found_by_its_name_and_costs_the_same() -> None:
@@ -71,12 +68,9 @@ def test_every_model_is_found_by_its_name_and_costs_the_same() -> None:
             # Names that not even the package recognises.
             assert DATA.find(provider, model) is None
             continue
-        found = ours(provider, model, usage)
-        if found is None:
-            unknown += 1
-        else:
-            assert found == -(-expected.numerator // expected.denominator), (provider, model)
-    assert unknown < 60
+        # What it has no price for is nothing to the package; here it is not known.
+        rounded_up = -(-expected.numerator // expected.denominator)
+        assert (ours(provider, model, usage) or 0) == rounded_up, (provider, model)
 
 
 @st.composite
@@ -137,8 +131,11 @@ def test_more_use_never_costs_less(model: tuple[str, str], usage: Usage, more: U
     if tiers is None:
         return
     rates = tiers.for_input(0)
-    both = Usage(*(a + b for a, b in zip(usage[:7], more[:7], strict=True)), None,
-                 *(a + b for a, b in zip(usage[8:], more[8:], strict=True)))
+    both = Usage(
+        *(a + b for a, b in zip(usage[:7], more[:7], strict=True)),
+        None,
+        *(a + b for a, b in zip(usage[8:], more[8:], strict=True)),
+    )
     less, most = rates.cost_usd_nanos(usage), rates.cost_usd_nanos(both)
     assert less is None or (most is not None and 0 <= less <= most)
 

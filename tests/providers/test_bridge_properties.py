@@ -184,7 +184,7 @@ DELTAS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=int(__import__('os').environ.get('FZ','30')))
+@settings(deadline=None, max_examples=30)
 @given(DELTAS, st.sampled_from(["stop", "length", "tool_calls"]))
 def test_every_stream_is_one_of_openais_and_says_all_that_was_said(
     deltas: list[Json], reason: str
@@ -212,7 +212,7 @@ def test_every_stream_is_one_of_openais_and_says_all_that_was_said(
 # Anything
 
 
-@settings(deadline=None, max_examples=int(__import__('os').environ.get('FZ','30')))
+@settings(deadline=None, max_examples=30)
 @given(REPLIES)
 def test_any_reply_of_a_chat_is_an_answer_or_a_failure(reply: Json) -> None:
     for bridge in (OVER_CHAT, TEXTS_OVER_CHAT):
@@ -222,13 +222,13 @@ def test_any_reply_of_a_chat_is_an_answer_or_a_failure(reply: Json) -> None:
             is_response(json.loads(found.body))
 
 
-@settings(deadline=None, max_examples=int(__import__('os').environ.get('FZ','30')))
+@settings(deadline=None, max_examples=30)
 @given(holding("output", "usage", "status"))
 def test_any_response_is_an_answer_or_a_failure(reply: Json) -> None:
     assert isinstance(read(OVER_RESPONSES, {"messages": []}, reply), Answered | Failure)
 
 
-@settings(deadline=None, max_examples=int(__import__('os').environ.get('FZ','30')))
+@settings(deadline=None, max_examples=30)
 @given(st.lists(REPLIES | EVENTS | JSON, max_size=6), st.integers(1, 50))
 def test_any_stream_is_taken_in_any_pieces(said: list[Any], size: int) -> None:
     stream = lines(*said)
@@ -240,7 +240,7 @@ def test_any_stream_is_taken_in_any_pieces(said: list[Any], size: int) -> None:
         assert translator.usage is None or translator.usage.input_tokens >= 0
 
 
-@settings(deadline=None, max_examples=int(__import__('os').environ.get('FZ','30')))
+@settings(deadline=None, max_examples=30)
 @given(st.binary(max_size=80))
 def test_any_bytes_are_taken(stream: bytes) -> None:
     for bridge in (OVER_CHAT, TEXTS_OVER_CHAT, OVER_RESPONSES):
@@ -267,7 +267,7 @@ MEMBERS = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=int(__import__('os').environ.get('FZ','30')))
+@settings(deadline=None, max_examples=30)
 @given(ITEMS, MEMBERS, st.booleans())
 def test_any_request_is_carried_or_refused(items: list[Json], more: Json, drop: bool) -> None:
     claude = responses_over(anthropic.DIALECT)

@@ -91,7 +91,60 @@ FULL: dict[str, object] = {
                 "request_path_overrides": {"chat_completion": "/chat"},
             },
         },
-        "anthropic": {"keys": [{"name": "claude", "value": "env.NOT_SET"}]},
+        "runway": {"keys": [{"name": "video", "value": "env.NOT_SET"}]},
+        "azure": {
+            "keys": [
+                {
+                    "name": "west",
+                    "value": "",
+                    "aliases": {"gpt-4o": "our-gpt-4o"},
+                    "concurrency": 20,
+                    "azure_key_config": {
+                        "endpoint": "https://west.openai.azure.com",
+                        "deployments": {"gpt-4o-mini": "our-mini"},
+                        "api_version": "2024-10-21",
+                        "client_id": "an-application",
+                        "client_secret": "env.MAIN_KEY",
+                        "tenant_id": "a-tenant",
+                        "scopes": ["https://cognitiveservices.azure.com/.default"],
+                    },
+                }
+            ]
+        },
+        "bedrock": {
+            "keys": [
+                {
+                    "name": "account",
+                    "value": "",
+                    "bedrock_key_config": {
+                        "access_key": "AKIAEXAMPLE",
+                        "secret_key": "env.MAIN_KEY",
+                        "session_token": "",
+                        "region": "eu-west-1",
+                        "arn": "arn:aws:bedrock:eu-west-1:1:inference-profile",
+                        "role_arn": "arn:aws:iam::1:role/caller",
+                        "external_id": "x",
+                        "role_session_name": "hermod",
+                        "deployments": {"claude": "eu.anthropic.claude-x"},
+                    },
+                }
+            ]
+        },
+        "vertex": {
+            "keys": [
+                {
+                    "name": "project",
+                    "value": "",
+                    "vertex_key_config": {
+                        "project_id": "p-1",
+                        "project_number": "1",
+                        "region": "europe-west4",
+                        "auth_credentials": "{}",
+                        "deployments": {"gemini": "gemini-x"},
+                    },
+                }
+            ]
+        },
     },
     "config_store": {"enabled": True, "type": "sqlite", "config": {"path": "config.db"}},
     "logs_store": {"enabled": True, "type": "postgres", "config": {"host": "db"}},
@@ -189,7 +242,7 @@ def test_what_this_release_does_not_act_on_is_listed_with_a_reason(tmp_path: Pat
         "client.compat.force_reasoning_only_models_to_responses",
         "providers.openai.network_config.max_conns_per_host",
         "providers.openai.concurrency_and_buffer_size.buffer_size",
-        "providers.anthropic",
+        "providers.runway",
         "config_store",
         "logs_store",
         "governance",

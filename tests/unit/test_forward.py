@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Iterable
 
 import pytest
 
-from hermod.calls.forward import Forwarded, Stream, forward
+from hermod.calls.forward import Forwarded, Stream, forward, streamed_answer
 from hermod.domain.live import Live
+from hermod.domain.usage import Usage
 from hermod.net.messages import NetError, Reason
 
 CHUNK = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n'
@@ -115,3 +116,60 @@ async def test_a_caller_who_takes_nothing_does_not_hold_the_call_for_ever() -> N
         await passed_on([CHUNK, b"data: [DONE]\n\n"], taker, timeout_s=0.01)
     assert (error.value.reason, error.value.sent) == (Reason.TIMEOUT_TOTAL, True)
     assert taker.got == CHUNK
+
+
+LAST = b"data: [DONE]\n\n"
+USAGE = b'{"prompt_tokens":7,"completion_tokens":5,"prompt_tokens_details":{"cached_tokens":2}}'
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        b'data: {"choices":[],"usage":' + USAGE + b"}\n\n",
+        b'data: {"choices":[], "usage": ' + USAGE + b', "id": "1"}\n\n',
+        b'data: {"type":"response.completed","response":{"usage":' + USAGE + b"}}\n\n",
+        b'data: {"choices":[],"usage":{"prompt_tokens":1}}\n\n'
+        b'data: {"choices":[],"usage":' + USAGE + b"}\n\n",
+        b'data: {"choices":[],"usage":' + USAGE + b'}\n\ndata: {"choices":[],"usage":null}\n\n',
+        b'data: {"type":"response.completed","response":{"usage":'
+        + USAGE
+        + b',"tools":[{"parameters":{"properties":{"usage":{"type":"string"}}}}]}}\n\n',
+    ],
+)
+async def test_the_usage_of_a_stream_is_found_however_it_is_cut(told: bytes) -> None:
+    whole = CHUNK + told + LAST
+    for pieces in ([whole], [CHUNK, told, LAST], [bytes([byte]) for byte in whole]):
+        assert (await passed_on(pieces)).usage == Usage(7, 5, 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'data: {"choices":[{"delta":{"content":"\\"usage\\":{\\"prompt_tokens\\":9}"}}]}\n\n',
+        b'data: {"choices":[{"delta":{"content":"usage"}}],"usage":null}\n\n',
+        b'data: {"choices":[],"usage":{"prompt_tokens":9\n\n',
+        b'data: {"choices":[],"usage":' + b'{"a":' * 3000 + b"\n\n",
+        b'data: {"choices":[],"usage":{"a":"' + b"x" * 10_000 + b'","prompt_tokens":1}}\n\n',
+    ],
+)
+async def test_what_is_no_usage_is_not_taken_for_one(text: bytes) -> None:
+    for pieces in ([CHUNK, text, LAST], [bytes([byte]) for byte in CHUNK + text + LAST]):
+        assert (await passed_on(pieces)).usage is None
+
+
+async def test_of_a_stream_that_tells_its_usage_again_and_again_the_last_counts() -> None:
+    told = [b'data: {"usage":{"prompt_tokens":%d}}\n\n' % n for n in range(500)]
+    assert (await passed_on([*told, LAST])).usage == Usage(499)
+
+
+def test_a_streamed_answer_costs_what_it_used() -> None:
+    answer = streamed_answer(
+        "chat_completion",
+        "openai",
+        "m",
+        latency_ms=1,
+        forwarded=Forwarded(9, is_whole=True, usage=Usage(7)),
+        price=lambda usage: usage and usage.input_tokens * 10,
+    )
+    assert (answer.usage, answer.cost_usd_nanos) == (Usage(7), 70)
+    assert b'"cost_usd_nanos":70' in answer.body

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final, NamedTuple
 
@@ -11,6 +12,7 @@ from hermod.domain.live import Live, Sink
 from hermod.domain.outcome import Answer
 from hermod.domain.usage import Usage
 from hermod.net.messages import NetError, Reason
+from hermod.providers.usage import usage_in
 
 
 class Stream(NamedTuple):
@@ -29,6 +31,7 @@ class Forwarded(NamedTuple):
     failed: bool = False
     """Whether it said that the upstream failed. The caller has read that."""
     usage: Usage | None = None
+    """What it said that it used."""
 
 
 _LAST: Final = re.compile(
@@ -46,6 +49,48 @@ _ERROR: Final = re.compile(
 """How upstreams tell of a failure in a stream."""
 _LONGEST: Final = 64
 """Bytes that such words may take."""
+_USAGE_BYTES: Final = 4096
+"""More than any usage takes."""
+_USAGES: Final = 8
+"""How many of the last are remembered: schemas of tools, which are repeated in answers, may have a
+`usage` too."""
+_object_at_the_start: Final = json.JSONDecoder().raw_decode
+
+
+class _UsageFinder:
+    """Keeps what may be the usage of a stream in OpenAI's form; nothing is parsed until its end.
+
+    Some upstreams tell it once, others in every chunk.
+    """
+
+    _starts: Final = re.compile(rb'"usage":\s?\{').finditer
+
+    def __init__(self) -> None:
+        self._last = bytearray()
+        self._before: deque[bytes] = deque(maxlen=_USAGES)
+
+    def feed(self, window: bytes, new: int) -> None:
+        """A piece, behind the end of what came before it: its last `new` bytes were not seen."""
+        if self._last and new and len(self._last) < _USAGE_BYTES:
+            self._last += window[-new:][: _USAGE_BYTES - len(self._last)]
+        if b'"usage"' not in window:
+            return
+        for start in self._starts(window):
+            if start.end() > len(window) - new:
+                self._before.append(bytes(self._last))
+                self._last = bytearray(window[start.end() - 1 :][:_USAGE_BYTES])
+
+    def usage(self) -> Usage | None:
+        """The last usage that was told."""
+        for raw in (bytes(self._last), *reversed(self._before)):
+            try:
+                told = _object_at_the_start(raw.decode("utf-8", "replace"))[0]
+            except (ValueError, RecursionError):
+                continue
+            usage = usage_in(told)
+            if usage is not None:
+                return usage
+        return None
 
 
 async def forward(
@@ -62,11 +107,13 @@ async def forward(
     size = 0
     is_whole = failed = False
     tail = b"\n"
+    finder = _UsageFinder()
     try:
         async with asyncio.timeout(timeout_s):
             async for piece in stream.pieces:
                 size += len(piece)
                 tail += piece
+                finder.feed(tail, len(piece))
                 is_whole = is_whole or _LAST.search(tail) is not None
                 failed = failed or _ERROR.search(tail) is not None
                 tail = tail[-_LONGEST:]
@@ -79,7 +126,7 @@ async def forward(
     except TimeoutError:
         detail = "the caller did not take the whole stream in time"
         raise NetError(Reason.TIMEOUT_TOTAL, detail, sent=True) from None
-    return Forwarded(size, is_whole, failed)
+    return Forwarded(size, is_whole, failed, finder.usage())
 
 
 def streamed_answer(
@@ -89,11 +136,11 @@ def streamed_answer(
     *,
     latency_ms: int,
     forwarded: Forwarded,
-    price: Callable[[Usage], int | None] | None = None,
+    price: Callable[[Usage | None], int | None] | None = None,
 ) -> Answer:
     """What is kept of a streamed answer: that it was given. The caller has had the rest."""
     usage = forwarded.usage
-    cost_usd_nanos = price(usage) if usage is not None and price is not None else None
+    cost_usd_nanos = None if price is None else price(usage)
     extra_fields: dict[str, object] = {
         "request_type": request_type,
         "provider": provider,

@@ -5,25 +5,30 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-import msgspec
-
+from hermod.calls.credentials import CredentialError, Credentials
+from hermod.calls.free import ask
+from hermod.domain.beside import beside
 from hermod.domain.clock import Clock
 from hermod.domain.provider import KeySettings, ProviderSettings
-from hermod.kinds import json_guard
 from hermod.net.client import HttpClient
-from hermod.net.messages import NetError, Request, Trust
+from hermod.net.messages import Limits, NetError
 from hermod.providers import mock
-from hermod.providers.prepare import build_headers, key_header
-from hermod.providers.registry import MOCK, models_url
+from hermod.providers.model_lists import FreeCall, Listed, list_calls, page_in
+from hermod.providers.registry import MOCK
 
 log = logging.getLogger(__name__)
 
 _TIMEOUT_S: Final = 5.0
+"""For the whole list of one key."""
 _FRESH_S: Final = 60.0
 """How long a list is taken to be current."""
-_DEPTH_MAX: Final = 64
-_MODELS_MAX: Final = 10_000
-"""Of one provider."""
+_PAGES_MAX: Final = 20
+_AT_ONCE: Final = 32
+"""Lists being fetched."""
+_LIMITS: Final = Limits(connect_s=_TIMEOUT_S, reply_bytes=16 * 1024 * 1024)
+
+_Asked = tuple[str, str | None]
+"""A provider's name and a key's id."""
 
 
 class Model(NamedTuple):
@@ -35,22 +40,11 @@ class Model(NamedTuple):
     created_s: int
 
 
-class _Listed(msgspec.Struct):
-    id: str = ""
-    name: str = ""
-    created: int | float | None = None
-
-
-class _List(msgspec.Struct):
-    data: list[_Listed] = []
-    models: list[_Listed] = []
-
-
-_read: Final = msgspec.json.Decoder(_List).decode
-
-
 class ModelLists:
-    """Asks every provider now and then, and answers with what is known (design.md 8, 8)."""
+    """Asks every provider now and then, and answers with what is known (design.md 8, 8).
+
+    Each key is asked: an account of its own may have models of its own.
+    """
 
     def __init__(
         self,
@@ -59,92 +53,110 @@ class ModelLists:
         clock: Clock,
         *,
         with_mock: bool,
+        credentials: Credentials | None = None,
     ) -> None:
         self._providers = providers
         self._client = client
         self._clock = clock
         self._with_mock = with_mock
-        self._known: dict[str, tuple[Model, ...]] = {}
-        self._asked_s: dict[str, float] = {}
-        self._asking: dict[str, asyncio.Task[None]] = {}
+        self._credentials = credentials
+        self._known: dict[_Asked, tuple[Listed, ...]] = {}
+        self._asked_s: dict[_Asked, float] = {}
+        self._asking: dict[_Asked, asyncio.Task[None]] = {}
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def models(self, provider: str | None = None) -> tuple[Model, ...]:
         """Every model, or those of one provider. Never raises for what a provider does."""
         asked = [each for name, each in self._providers.items() if provider in {None, name}]
-        await asyncio.gather(*[self._refresh(each) for each in asked])
+        await asyncio.gather(*[self._refresh(each, key) for each in asked for key in _keys(each)])
         found: dict[str, Model] = {}
         for each in asked:
-            for model in (*self._known.get(each.name, ()), *_named(each)):
-                found.setdefault(model.id, model)
+            for name, created_s in self._names(each):
+                full = f"{each.name}/{name}"
+                found.setdefault(full, Model(full, each.name, created_s))
         if self._with_mock and provider in {None, MOCK}:
             for name in mock.models():
                 found[f"{MOCK}/{name}"] = Model(f"{MOCK}/{name}", MOCK, 0)
         return tuple(found.values())
 
-    async def _refresh(self, provider: ProviderSettings) -> None:
+    def _names(self, provider: ProviderSettings) -> Iterable[Listed]:
+        """What was listed to a key and may be called with it; then what the operator named."""
+        for key in _keys(provider):
+            for listed in self._known.get((provider.name, key.id if key else None), ()):
+                if key is None or key.allows(listed.name):
+                    yield listed
+        for key in provider.keys:
+            for name in sorted((key.models - {"*"}) | key.aliases.keys()):
+                if key.allows(name):
+                    yield Listed(name, 0)
+
+    async def _refresh(self, provider: ProviderSettings, key: KeySettings | None) -> None:
         """Ask again if the last answer is old; callers at the same time share one question."""
-        now_s = self._clock.monotonic()
-        asked_s = self._asked_s.get(provider.name)
-        if asked_s is not None and now_s - asked_s < _FRESH_S:
+        asked = provider.name, key.id if key is not None else None
+        asked_s = self._asked_s.get(asked)
+        if asked_s is not None and self._clock.monotonic() - asked_s < _FRESH_S:
             return
-        task = self._asking.get(provider.name)
+        task = self._asking.get(asked)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._ask(provider))
-            self._asking[provider.name] = task
-            task.add_done_callback(lambda _: self._asking.pop(provider.name, None))
+            task = asyncio.get_running_loop().create_task(self._ask(asked, provider, key))
+            self._asking[asked] = task
+            task.add_done_callback(lambda _: self._asking.pop(asked, None))
         await asyncio.shield(task)
 
-    async def _ask(self, provider: ProviderSettings) -> None:
-        key = next((key for key in provider.keys if key.enabled and key.value), None)
-        url = models_url(provider, key)
-        if url is None:
+    async def _ask(
+        self, asked: _Asked, provider: ProviderSettings, key: KeySettings | None
+    ) -> None:
+        calls = list_calls(provider, key)
+        if not calls:
             return
-        request = Request(
-            "GET",
-            url,
-            _headers(provider, key),
-            b"",
-            Trust(not provider.insecure_skip_verify, provider.ca_cert_pem),
-        )
-        try:
-            reply = await self._client.send(request, timeout_s=_TIMEOUT_S)
-        except NetError as error:
-            log.info("models of %s: %s", provider.name, error)
-        else:
-            if reply.status == 200:
-                self._known[provider.name] = _listed(provider.name, reply.body)
-            else:
-                log.info("models of %s: status %d", provider.name, reply.status)
-        self._asked_s[provider.name] = self._clock.monotonic()
+        found: list[Listed] = []
+        answered = False
+        for call in calls:
+            try:
+                async with self._turns, asyncio.timeout(_TIMEOUT_S):
+                    found += await self._whole(provider, key, call)
+                    answered = True
+            except (_Unlisted, NetError, CredentialError) as error:
+                log.info("models of %s: %s", provider.name, error)
+            except TimeoutError:
+                log.info("models of %s: no list within %g s", provider.name, _TIMEOUT_S)
+        if answered:
+            self._known[asked] = tuple(found)
+        self._asked_s[asked] = self._clock.monotonic()
+
+    async def _whole(
+        self, provider: ProviderSettings, key: KeySettings | None, call: FreeCall
+    ) -> list[Listed]:
+        """All pages of a list. Raises _Unlisted, NetError or CredentialError."""
+        found: list[Listed] = []
+        for _ in range(_PAGES_MAX):
+            reply = await ask(
+                self._client,
+                self._credentials,
+                provider,
+                key,
+                call,
+                timeout_s=_TIMEOUT_S,
+                limits=_LIMITS,
+            )
+            if reply.status != 200:
+                raise _Unlisted(f"status {reply.status}")
+            body = reply.body
+            page = await beside(len(body), page_in, provider.row, call.url, body)
+            if page is None:
+                raise _Unlisted("the answer is no list")
+            found += page.models
+            if page.next_url is None or page.next_url == call.url or not page.models:
+                break
+            call = call._replace(url=page.next_url)
+        return found
 
 
-def _headers(provider: ProviderSettings, key: KeySettings | None) -> tuple[tuple[str, str], ...]:
-    extra = {name: value.reveal() for name, value in provider.extra_headers}
-    secret = key.value.reveal() if key is not None else None
-    shown = key_header(provider.row.auth, secret) if secret else None
-    headers = build_headers(shown, extra, "models")
-    return tuple((name, value) for name, value in headers.items() if name != "Content-Type")
+class _Unlisted(Exception):
+    """An answer without a list."""
 
 
-def _listed(provider: str, body: bytes) -> tuple[Model, ...]:
-    """What an upstream's list says; nothing where it cannot be read."""
-    if json_guard.problem(body, _DEPTH_MAX) is not None:
-        return ()
-    try:
-        read = _read(body)
-    except msgspec.DecodeError as error:
-        log.info("models of %s: %s", provider, error)
-        return ()
-    found: list[Model] = []
-    for listed in (read.data or read.models)[:_MODELS_MAX]:
-        name = (listed.id or listed.name).removeprefix("models/")  # Google's prefix
-        if name:
-            found.append(Model(f"{provider}/{name}", provider, int(listed.created or 0)))
-    return tuple(found)
-
-
-def _named(provider: ProviderSettings) -> Iterable[Model]:
-    """What the operator's keys may be used for."""
-    for key in provider.keys:
-        for name in sorted(key.models - {"*"}):
-            yield Model(f"{provider.name}/{name}", provider.name, 0)
+def _keys(provider: ProviderSettings) -> tuple[KeySettings | None, ...]:
+    """The keys that calls may be made with; None where there need not be one."""
+    found = tuple(key for key in provider.keys if key.usable)
+    return found or ((None,) if provider.keyless else ())

@@ -15,8 +15,9 @@ from hermod.net.messages import Headers, Reply
 from hermod.providers import replies
 from hermod.providers.adapter import Prepared
 
-Price = Callable[[str, str, Usage], int | None]
-"""The cost of a usage of a provider's model in nano-dollars; None when its price is unknown."""
+Price = Callable[[str, str, Usage | None, str | None], int | None]
+"""The cost of a usage in nano-dollars, None when it is not known: of a provider's model by the
+upstream's name for it, and by the caller's (`hermod.prices.prices.Prices.cost`)."""
 
 
 class ReplyReader:
@@ -59,10 +60,11 @@ class ReplyReader:
         size = len(reply.body) + (len(prepared.body) if shows_request else 0)
         return read() if size <= BESIDE_BYTES else await beside(size, read)
 
-    def _priced(self, call: OneCall) -> Callable[[Usage], int | None] | None:
-        if self._price is None:
+    def _priced(self, call: OneCall) -> Callable[[Usage | None], int | None] | None:
+        price, provider, asked = self._price, call.spec.provider, call.spec.model
+        if price is None:
             return None
-        return partial(self._price, call.spec.provider, call.outgoing.model)
+        return lambda usage: price(provider, call.outgoing.model, usage, asked)
 
     def streamed(self, call: OneCall, forwarded: Forwarded) -> Outcome:
         """What is kept of an answer that its caller has had already."""

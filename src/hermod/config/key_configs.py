@@ -94,7 +94,7 @@ def _bedrock(part: Section) -> BedrockKey:
         access_key=part.secret("access_key"),
         secret_key=part.secret("secret_key"),
         session_token=part.secret("session_token"),
-        region=_plain(part, "region"),
+        region=_plain(part, "region") or _region(part),
         arn=_plain(part, "arn"),
         role_arn=_plain(part, "role_arn"),
         external_id=_plain(part, "external_id"),
@@ -105,6 +105,12 @@ def _bedrock(part: Section) -> BedrockKey:
         missing = "secret_key" if found.access_key else "access_key"
         part.problem("missing: access_key and secret_key belong together", missing)
     return found
+
+
+def _region(part: Section) -> str | None:
+    """Where AWS's own tools would look."""
+    environ = part.source.environ
+    return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
 
 
 def _vertex(part: Section) -> VertexKey:

@@ -1,5 +1,6 @@
 """Reading every setting once, with every problem found at once."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -38,6 +39,8 @@ _GOVERNANCE: Final = (
     "routing_rules", "business_units", "roles", "pricing_overrides",
 )  # fmt: skip
 _BACKOFFS: Final = ("retry_backoff_initial_ms", "retry_backoff_max_ms")
+_CLOUD: Final = re.compile(r"AWS_|AZURE_|GOOGLE_|CLOUDSDK_|GCE_|IDENTITY_|MSI_|HOME$")
+"""Variables that say how a machine proves who it is."""
 
 
 def load(
@@ -92,6 +95,7 @@ def load(
         providers=MappingProxyType(found.providers),
         custom_names=found.custom_names,
         prices=prices,
+        cloud={name: text for name, text in environ.items() if _CLOUD.match(name)},
     )
     _demands_for_authentication(top, theirs, ours, loopback=loopback)
     _cross_check(ours, settings)

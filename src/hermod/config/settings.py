@@ -115,6 +115,8 @@ class Settings:
     custom_names: frozenset[str]
     """Model prefixes the operator made up, including those whose adapter is still to come."""
     prices: Mapping[str, OwnPrice] = field(default_factory=dict[str, OwnPrice])
+    cloud: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """What the environment says of the clouds' own credentials (`AWS_…`, `AZURE_…`, …)."""
     """`hermod.prices`: what models cost, by `provider/model`; a `*` at the end is any rest."""
 
 

@@ -70,7 +70,10 @@ def _model(model: "ModelInfo") -> dict[str, Any]:
     prices: object
     if isinstance(model.prices, list):
         prices = [
-            {"prices": _prices(each.prices), "constraint": each.constraint and asdict(each.constraint)}
+            {
+                "prices": _prices(each.prices),
+                "constraint": each.constraint and asdict(each.constraint),
+            }
             for each in model.prices
         ]
     else:

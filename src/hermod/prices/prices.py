@@ -25,6 +25,8 @@ _TOLD: Final = 100
 _SHORTEST_MS: Final = {"groq": 10_000}
 """What is paid for at least where sound is (Groq, pricing, speech recognition)."""
 _NOTHING: Final = Usage()
+_DEAREST: Final = 2**53
+"""Nano-dollars, nine million dollars. What costs more was counted wrong, and fits into no store."""
 
 
 class Known(NamedTuple):
@@ -108,7 +110,8 @@ class Prices:
         if not entry.is_own and usage is not None and usage.cost_usd_nanos is not None:
             return usage.cost_usd_nanos
         cost = None if entry.known is None else self._of(provider, entry.known, usage)
-        if cost is None:
+        if cost is None or cost >= _DEAREST:
+            cost = None
             self._miss(provider, model)
         return cost
 

@@ -17,7 +17,7 @@ from hermod.domain.provider import KeySettings, ProviderSettings, Row
 from hermod.kinds import json_guard
 from hermod.providers import anthropic
 from hermod.providers.lenient import count, items, members, text
-from hermod.providers.registry import models_url
+from hermod.providers.registry import endpoint, models_url
 
 _DEPTH_MAX: Final = 64
 _MODELS_MAX: Final = 10_000
@@ -26,6 +26,7 @@ _NAME_MAX: Final = 512
 _LISTS: Final = ("data", "models", "results", "modelSummaries", "inferenceProfileSummaries")
 _NAMES: Final = ("id", "model_id", "modelId", "inferenceProfileId", "name")
 """Where an entry has its name; a `name` beside an id is for people."""
+_MADE: Final = ("created", "created_at", "createdAt")
 _QUERY: Final[Mapping[str, tuple[str, str]]] = {
     "anthropic": ("limit", "1000"),
     "cohere_chat": ("page_size", "1000"),
@@ -93,12 +94,10 @@ def all_lists(provider: ProviderSettings, key: KeySettings | None) -> tuple[Free
 
 def _at_bedrock(provider: ProviderSettings, key: KeySettings | None) -> tuple[str, ...]:
     """Models are listed by another host than they are called at."""
-    row = provider.row
-    known = models_url(_with_models_path(provider, row), key) or ""
-    if _RUNTIME not in known:
+    root = (endpoint(provider, "chat_completion", key, path="/") or "").removesuffix("/")
+    if _RUNTIME not in root:
         return ()  # an address of the operator's own: nobody knows what else is there
-    root = known.removesuffix("/-").replace(_RUNTIME, _CONTROL)
-    return tuple(root + path for path in _AT_BEDROCK)
+    return tuple(root.replace(_RUNTIME, _CONTROL) + path for path in _AT_BEDROCK)
 
 
 def page_in(row: Row, url: str, body: bytes) -> Page | None:
@@ -110,13 +109,11 @@ def page_in(row: Row, url: str, body: bytes) -> Page | None:
     except msgspec.DecodeError:
         return None
     whole = members(told)
-    found = told if isinstance(told, list) else None
-    for name in _LISTS:
-        if found is None and isinstance(whole.get(name), list):
-            found = whole[name]
-    if found is None:
+    lists: tuple[object, ...] = (told, *(whole.get(name) for name in _LISTS))
+    if not any(isinstance(each, list) for each in lists):
         return None
-    read = (_listed(_shape(row), members(each)) for each in items(found)[:_MODELS_MAX])
+    entries = [entry for each in lists for entry in items(each)][:_MODELS_MAX]
+    read = (_listed(_shape(row), members(each)) for each in entries)
     return Page(tuple(each for each in read if each is not None), _next(url, whole))
 
 
@@ -128,7 +125,7 @@ def _listed(shape: str, entry: Mapping[str, Any]) -> Listed | None:
         name = name.removeprefix("models/")  # Google's
     if not name or len(name) > _NAME_MAX or not name.isprintable() or _is_for_rent(entry):
         return None
-    return Listed(name, _seconds(entry.get("created", entry.get("created_at"))))
+    return Listed(name, _seconds(entry))
 
 
 def _is_for_rent(entry: Mapping[str, Any]) -> bool:
@@ -137,7 +134,8 @@ def _is_for_rent(entry: Mapping[str, Any]) -> bool:
     return isinstance(types, list) and "ON_DEMAND" not in types
 
 
-def _seconds(value: object) -> int:
+def _seconds(entry: Mapping[str, Any]) -> int:
+    value: object = next((entry[name] for name in _MADE if name in entry), 0)
     if not isinstance(value, str):
         return count(value)
     try:

@@ -56,7 +56,7 @@ def parse_reply(
     show_raw_response: bool = False,
     resolved: str | None = None,
     dropped: tuple[str, ...] = (),
-    price: Callable[[Usage], int | None] | None = None,
+    price: Callable[[Usage | None], int | None] | None = None,
 ) -> Outcome:
     """What the upstream's reply comes to: an accepted result, or a fault (wire-contract 4.6).
 
@@ -100,11 +100,9 @@ def parse_reply(
     }
     if dropped:
         extra_fields["dropped_compat_plugin_params"] = dropped
-    usage, cost_usd_nanos = found.usage, None
-    if usage is not None and price is not None:
-        cost_usd_nanos = usage.cost_usd_nanos
-        if cost_usd_nanos is None:
-            cost_usd_nanos = price(usage)
+    usage = found.usage
+    cost_usd_nanos = None if price is None else price(usage)
+    if cost_usd_nanos is not None:
         extra_fields["cost_usd_nanos"] = cost_usd_nanos
     for name, raw in (("raw_request", raw_request), ("raw_response", raw_response)):
         if raw is not None:

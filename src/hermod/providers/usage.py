@@ -71,7 +71,7 @@ def usage_in(told: Mapping[str, Any]) -> Usage | None:
     thought = count(out.get("reasoning_tokens"))
     # xAI counts what was thought beside what was said: then the total gives it away.
     if thought and count(told.get("total_tokens")) == asked + answered + thought:
-        answered += thought
+        answered = count(answered + thought)
     return Usage(
         input_tokens=asked,
         output_tokens=answered,

@@ -1,0 +1,1 @@
+"""`hermod doctor`: looks at everything a gateway needs, changes nothing, and says what is wrong."""
