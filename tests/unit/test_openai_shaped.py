@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from hermod.domain.failure import Failure
 from hermod.domain.outcome import Answer, Fault, Outcome, Retryable
+from hermod.domain.usage import Usage
 from hermod.kinds.kind import AnyKind
 from hermod.kinds.registry import KIND_BY_TYPE, KINDS
 from hermod.providers.replies import parse_reply
@@ -593,3 +594,33 @@ def test_any_reply_has_an_outcome_that_can_be_stored(
         assert json.loads(outcome.body)["extra_fields"]["provider"] == "openai"
     else:
         assert json.loads(outcome.failure.to_json())["is_bifrost_error"] is False
+
+
+@pytest.mark.parametrize(("price", "shown"), [(1250, {"cost_usd_nanos": 1250}), (None, {})])
+def test_the_cost_of_an_answer_is_shown_beside_it(
+    price: int | None, shown: dict[str, int]
+) -> None:
+    body = {"choices": [{"text": "x"}], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}
+    seen: list[Usage | None] = []
+
+    def priced(usage: Usage | None) -> int | None:
+        seen.append(usage)
+        return price
+
+    outcome = parse_reply(
+        KIND_BY_TYPE["text_completion"],
+        200,
+        "application/json",
+        json.dumps(body).encode(),
+        None,
+        provider="openai",
+        model="m",
+        latency_ms=1,
+        now_at=0,
+        price=priced,
+    )
+    assert isinstance(outcome, Answer)
+    extra_fields = json.loads(outcome.body)["extra_fields"]
+    assert {name: extra_fields[name] for name in extra_fields if "cost" in name} == shown
+    assert outcome.cost_usd_nanos == price
+    assert seen == [Usage(3, 4)]
