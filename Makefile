@@ -76,6 +76,10 @@ real-text: $(VENV)/dev ## Real texts through llama.cpp's server, in an environme
 openapi: $(VENV)/dev ## Write what /openapi.json answers to docs/reference/openapi.json
 	@$(BIN)/python -m tests.http.write_openapi
 
+.PHONY: providers-doc
+providers-doc: $(VENV)/dev ## Write what providers can do to docs/reference/providers.md
+	@$(BIN)/python -m tests.docs.write_providers
+
 .PHONY: lock
 lock: $(VENV)/dev ## Pin what pyproject.toml asks for, with hashes (ARGS=--upgrade for the newest)
 	@$(BIN)/uv pip compile $(LOCK) $(ARGS) --group build pyproject.toml -o requirements/runtime.txt

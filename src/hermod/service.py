@@ -17,6 +17,7 @@ from hermod.calls.credentials import Credentials
 from hermod.calls.credentials_aws import AwsSigner
 from hermod.calls.credentials_azure import AzureTokens
 from hermod.calls.credentials_google import GoogleTokens
+from hermod.calls.direct import DirectKeys
 from hermod.calls.models import ModelLists
 from hermod.calls.spec import CallSettings
 from hermod.clock import SystemClock
@@ -63,11 +64,16 @@ from hermod.kinds.registry import KINDS
 from hermod.kinds.responses import RESPONSES
 from hermod.net.client import HttpClient
 from hermod.net.messages import Limits as NetLimits
+from hermod.prices.names import bases_of
+from hermod.prices.prices import Prices
+from hermod.prices.stored import current_prices
 from hermod.process import calm_the_collector, max_connections
 from hermod.providers.registry import KNOWN_PROVIDERS
+from hermod.providers.speakers import speakers
 from hermod.store.api import Store
 from hermod.store.choose import preload, store_at
 from hermod.supervisor import Link, Order
+from hermod.vault import Vault
 from hermod.worker.identity import Identity
 from hermod.worker.run import Runner
 from hermod.worker.settings import WorkerSettings
@@ -93,7 +99,7 @@ class Working:
     A gateway that leaves the queue to others has it too, for callers who wait.
     """
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, vault: Vault) -> None:
         """Raises OSError when it cannot have a name of its own."""
         ours, clock = settings.hermod, store.clock
         self.identity = Identity(settings.app_dir / "workers")
@@ -105,18 +111,33 @@ class Working:
             ),
             user_agent=f"hermod/{__version__}",
         )
+        self.prices = Prices(
+            partial(current_prices, settings.app_dir),
+            clock,
+            settings.prices,
+            bases_of(settings.providers.values()),
+        )
+        credentials = Credentials(
+            AwsSigner(self._client, clock, settings.cloud),
+            GoogleTokens(self._client, clock, settings.cloud),
+            AzureTokens(self._client, clock, settings.cloud),
+        )
         caller = Caller(
             settings.providers,
             self._client,
             clock,
             _call_settings(settings),
-            credentials=Credentials(
-                AwsSigner(self._client, clock, settings.cloud),
-                GoogleTokens(self._client, clock, settings.cloud),
-                AzureTokens(self._client, clock, settings.cloud),
-            ),
+            credentials=credentials,
+            prices=self.prices,
+            direct=DirectKeys(vault, settings.unconfigured),
         )
-        self.models = ModelLists(settings.providers, self._client, clock, with_mock=ours.mock)
+        self.models = ModelLists(
+            settings.providers,
+            self._client,
+            clock,
+            with_mock=ours.mock,
+            credentials=credentials,
+        )
         self.worker = Worker(
             store,
             Runner(store, caller, clock, ours.lease_s, ours.body_budget_mb * _MIB // 4),
@@ -157,7 +178,8 @@ class Service:
             synchronous=settings.hermod.synchronous,
             watch_s=_watch_s(settings),
         )
-        self._working = Working(settings, self.store)
+        self._vault = _vault(settings)
+        self._working = Working(settings, self.store, self._vault)
         self._uploads = settings.app_dir / "uploads"
         """Where large bodies lie, without a name, until they are stored."""
         self.routes: Final = tuple(self._routes())
@@ -271,7 +293,12 @@ class Service:
         self.hurry()
 
     def _routes(self) -> list[Route]:
-        health = Health(CountJobs(self.store), self._lifecycle, __version__)
+        health = Health(
+            CountJobs(self.store),
+            self._lifecycle,
+            __version__,
+            lambda: self._working.prices.unpriced,
+        )
         routes = [
             Route("GET", "/health", health.health, needs_base_path=False),
             Route("GET", "/health/liveness", health.liveness, needs_base_path=False),
@@ -302,9 +329,14 @@ class Service:
             store.clock,
             known_providers,
             JobSettings(settings.client.async_job_result_ttl, settings.hermod.queue_wait_s),
+            self._vault,
         )
         reception = Reception(
-            Access(settings.admin_token.reveal(), enforced=not settings.loopback),
+            Access(
+                settings.admin_token.reveal(),
+                enforced=not settings.loopback,
+                takes_direct_keys=settings.client.allow_direct_keys,
+            ),
             self._lifecycle,
             _header_rules(settings),
             settings.client.max_request_body_size_mb * _MIB,
@@ -321,11 +353,12 @@ class Service:
             yield Route("GET", path + "/{job_id}", partial(jobs.poll, kind))
             door = Door(kind=kind, background=kind is RESPONSES)
             yield Route("POST", f"/v1/{kind.path}", partial(doors.call, door))
-        for path, door in door_routes(known_providers):
+        speaks = speakers({**settings.unconfigured, **settings.providers})
+        for path, door in door_routes(known_providers, speaks):
             yield Route("POST", path, partial(doors.call, door))
         for root in anthropic_roots():
             yield Route("POST", root + "/{rest…}", Elsewhere(doors, Anthropic("")).refuse)
-        genai = GenAiDoors(doors, known_providers)
+        genai = GenAiDoors(doors, known_providers, speaks)
         models = Models(reception, self._working.models)
         for root in genai_roots():
             yield Route("POST", root + "/{model…}", genai.call)
@@ -353,6 +386,13 @@ def _watch_s(settings: Settings) -> float | None:
     return _WATCH_ALONE_S if alone else _WATCH_S
 
 
+def _vault(settings: Settings) -> Vault:
+    """The operator's key; without one that of the app directory, which who shares a file shares."""
+    if settings.encryption_key or settings.database_path is None:
+        return Vault(settings.encryption_key)
+    return Vault(key_file=settings.app_dir / "encryption.key")
+
+
 def _header_rules(settings: Settings) -> HeaderRules:
     client = settings.client
     return HeaderRules(
@@ -377,6 +417,7 @@ def _call_settings(settings: Settings) -> CallSettings:
         text_to_chat=settings.client.compat.convert_text_to_chat,
         chat_to_responses=settings.client.compat.convert_chat_to_responses,
         drop_unsupported=settings.client.compat.should_drop_params,
+        strict_prices=ours.strict_prices,
     )
 
 

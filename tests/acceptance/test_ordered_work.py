@@ -24,6 +24,8 @@ class Predictions:
         self.ordered: list[Any] = []
         self.asked = 0
         self.cancelled: list[str] = []
+        self.shown: set[str | None] = set()
+        """How whoever came proved themselves."""
         self.ready = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
@@ -57,6 +59,7 @@ def _handler(predictions: Predictions) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
+            predictions.shown.add(self.headers["authorization"])
             body = self.rfile.read(int(self.headers["content-length"] or 0))
             if self.path.endswith("/cancel"):
                 predictions.cancelled.append(self.path)
@@ -65,6 +68,7 @@ def _handler(predictions: Predictions) -> type[BaseHTTPRequestHandler]:
             self._answer(201)
 
         def do_GET(self) -> None:
+            predictions.shown.add(self.headers["authorization"])
             predictions.asked += 1
             self._answer(200)
 
@@ -117,6 +121,23 @@ def test_work_that_was_ordered_before_a_crash_is_not_ordered_again(
     assert [state for _, state, _ in attempts_of(tmp_path, job_id)] == ["unknown", "succeeded"]
 
 
+def test_work_is_not_ordered_again_however_often_we_die_while_we_ask_for_it(
+    tmp_path: Path, upstream: Predictions
+) -> None:
+    with Gateway(tmp_path, config=upstream.config) as gateway, client(gateway) as http:
+        job_id = submit(http, chat(model=MODEL))
+        wait_until(lambda: upstream.asked >= 1, timeout_s=20)
+        gateway.kill()
+    with Gateway(tmp_path, config=upstream.config) as gateway:
+        asked = upstream.asked
+        wait_until(lambda: upstream.asked > asked + 1, timeout_s=20)
+        gateway.kill()
+    upstream.ready.set()
+    with Gateway(tmp_path, config=upstream.config) as gateway, client(gateway) as http:
+        assert wait_done(http, job_id)["status"] == "completed"
+    assert len(upstream.ordered) == 1
+
+
 def test_work_of_a_cancelled_job_is_called_off(tmp_path: Path, upstream: Predictions) -> None:
     with Gateway(tmp_path, config=upstream.config) as gateway, client(gateway) as http:
         body = {"model": MODEL, "input": "hi", "background": True}
@@ -140,3 +161,23 @@ def test_a_stop_leaves_the_work_for_the_next_start(tmp_path: Path, upstream: Pre
     with Gateway(tmp_path, config=config) as gateway, client(gateway) as http:
         assert wait_done(http, job_id)["status"] == "completed"
     assert len(upstream.ordered) == 1
+
+
+def test_work_that_was_ordered_with_a_callers_key_is_asked_for_and_called_off_with_it(
+    tmp_path: Path, upstream: Predictions
+) -> None:
+    config = upstream.config | {"client": {"allow_direct_keys": True}}
+    own = {"authorization": "Bearer r8-the-callers"}
+    body = {"model": MODEL, "input": "hi", "background": True}
+    with Gateway(tmp_path, config=config) as gateway, client(gateway) as http:
+        made = http.post("/v1/responses", json=body, headers=own)
+        assert made.status_code == 200, made.text
+        wait_until(lambda: upstream.asked >= 1, timeout_s=20)
+        gateway.kill()
+    asked = upstream.asked
+    with Gateway(tmp_path, config=config) as gateway, client(gateway) as http:
+        wait_until(lambda: upstream.asked > asked, timeout_s=20)
+        http.post(f"/v1/responses/{made.json()['id']}/cancel")
+        wait_until(lambda: upstream.cancelled == ["/v1/predictions/p1/cancel"], timeout_s=10)
+    assert len(upstream.ordered) == 1
+    assert upstream.shown == {"Bearer r8-the-callers"}

@@ -106,6 +106,8 @@ def answers(translate: Any, *arguments: Any, **named: Any) -> None:
 def test_any_request_is_translated_or_refused(body: bytes):
     answers(anthropic_request.to_responses, body, KNOWN)
     answers(genai_request.to_chat, "m", body, KNOWN)
+    answers(anthropic_request.to_responses, body, KNOWN, lambda model, api: True)
+    answers(genai_request.to_chat, "m", body, KNOWN, speaks=lambda model, api: True)
     for batch in (False, True):
         answers(genai_embedding.to_embedding, "m", body, KNOWN, batch=batch)
 

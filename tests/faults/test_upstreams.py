@@ -2,14 +2,13 @@
 
 import asyncio
 import gzip
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from tests.faults.places import SqlitePlace, config_for, provider_at
-from tests.faults.upstreams import JSON, Asked, Behaviour, answers, behaving, sends
+from tests.faults.upstreams import JSON, Asked, Behaviour, answers, behaving, bomb, sends
 from tests.faults.workload import clients_of, fault_of
 from tests.net.upstream import Peer
 
@@ -139,13 +138,6 @@ async def endless(peer: Peer, _: Asked) -> None:
 async def endless_chunks(peer: Peer, _: Asked) -> None:
     await peer.send(CHUNKED)
     await peer.send_forever(b"10000\r\n" + b" " * 65_536 + b"\r\n")
-
-
-def bomb(size: int) -> bytes:
-    """So many blanks, compressed."""
-    engine = zlib.compressobj(wbits=31)
-    blanks = b" " * 1_000_000
-    return b"".join(engine.compress(blanks) for _ in range(size // len(blanks))) + engine.flush()
 
 
 HUGE: Mapping[str, Behaviour] = {

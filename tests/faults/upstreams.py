@@ -4,6 +4,7 @@ import asyncio
 import json
 import ssl
 import time
+import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -122,6 +123,13 @@ def sends(data: bytes) -> Behaviour:
         peer.close()
 
     return behave
+
+
+def bomb(size: int) -> bytes:
+    """So many blanks, compressed."""
+    engine = zlib.compressobj(wbits=31)
+    blanks = b" " * 1_000_000
+    return b"".join(engine.compress(blanks) for _ in range(size // len(blanks))) + engine.flush()
 
 
 @asynccontextmanager

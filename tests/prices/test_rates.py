@@ -78,7 +78,7 @@ def usages(draw: st.DrawFn) -> Usage:
     """Usages whose details are within their totals, of which none is two things at once."""
     tokens = st.integers(0, 2**40) | st.integers(0, 1000) | st.sampled_from([128_000, 200_000])
     parts = draw(st.lists(tokens, min_size=5, max_size=5))
-    plain, audio, image, read, written = parts
+    _, audio, image, read, written = parts
     said, spoken, thought = draw(st.tuples(tokens, tokens, tokens))
     return Usage(
         input_tokens=sum(parts),
@@ -131,11 +131,8 @@ def test_more_use_never_costs_less(model: tuple[str, str], usage: Usage, more: U
     if tiers is None:
         return
     rates = tiers.for_input(0)
-    both = Usage(
-        *(a + b for a, b in zip(usage[:7], more[:7], strict=True)),
-        None,
-        *(a + b for a, b in zip(usage[8:], more[8:], strict=True)),
-    )
+    sums = [None if a is None or b is None else a + b for a, b in zip(usage, more, strict=True)]
+    both = Usage._make(sums)
     less, most = rates.cost_usd_nanos(usage), rates.cost_usd_nanos(both)
     assert less is None or (most is not None and 0 <= less <= most)
 
@@ -150,7 +147,7 @@ def test_details_beyond_their_totals_never_make_a_cost_of_nonsense(
     prices = DATA.find(*model)
     tiers = prices and prices.at(NOON)
     if tiers is not None:
-        usage = Usage(*first, None, *last)
+        usage = Usage._make((*first, None, *last))
         cost = tiers.for_input(usage.input_tokens).cost_usd_nanos(usage)
         assert cost is None or cost >= 0
 

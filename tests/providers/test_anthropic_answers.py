@@ -136,8 +136,7 @@ def test_what_is_no_message_is_no_answer(reply: Any) -> None:
 
 
 def refusal(status: int, body: bytes) -> Failure:
-    assert anthropic.DIALECT.refusal is not None
-    return anthropic.DIALECT.refusal(status, "application/json", body)
+    return upstream_errors.refusal(status, "application/json", body)
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,11 @@ def test_every_conversation_is_one_that_anthropics_sdk_accepts(
     messages: list[Any], options: dict[str, Any], model: str
 ) -> None:
     asked = [*messages, {"role": "user", "content": "And?"}]
-    body = json.loads(anthropic.build(CHAT, outgoing(model, messages=asked, **options)).body)
+    try:
+        body = json.loads(anthropic.build(CHAT, outgoing(model, messages=asked, **options)).body)
+    except CannotCarry as error:
+        assert error.param == "tool_choice"  # it names what is not offered
+        return
     accepted_by_sdk(body)
     roles = [each["role"] for each in body["messages"]]
     assert all(role != after for role, after in pairwise(roles))

@@ -104,13 +104,19 @@ def test_a_function_that_is_not_offered_cannot_be_chosen() -> None:
         ("parallel_tool_calls", {"parallel_tool_calls": False, "tools": [TOOL]}),
         ("top_logprobs", {"top_logprobs": 2}),
         ("n", {"n": 2}),
-        ("tools", {"tools": [{"type": "custom", "custom": {"name": "x"}}]}),
+        ("tools[0]", {"tools": [{"type": "custom", "custom": {"name": "x"}}]}),
         ("response_format", {"response_format": {"type": "grammar"}}),
         ("modalities", {"modalities": ["text", "audio"]}),
         ("web_search_options", {"web_search_options": {"search_context_size": "low"}}),
-        ("messages", {"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}),
-        ("messages", {"messages": [{"role": "critic", "content": "x"}]}),
-        ("messages", {"messages": [{"role": "system", "content": [{"type": "image_url"}]}]}),
+        (
+            "messages[0].content[0]",
+            {"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]},
+        ),
+        ("messages[0]", {"messages": [{"role": "critic", "content": "x"}]}),
+        (
+            "messages[0].content[0]",
+            {"messages": [{"role": "system", "content": [{"type": "image_url"}]}]},
+        ),
     ],
 )
 def test_what_cohere_has_no_words_for_is_refused(param: str, asked: dict[str, Any]) -> None:

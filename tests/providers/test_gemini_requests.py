@@ -141,12 +141,11 @@ def test_googles_own_members_go_to_their_places_and_strange_ones_nowhere() -> No
     ("asked", "param"),
     [
         ({"logit_bias": {"1": 5}}, "logit_bias"),
-        ({"prediction": {"type": "content"}}, "prediction"),
         ({"response_format": {"type": "grammar"}}, "response_format"),
-        ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools"),
+        ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0]"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"messages": [{"role": "assistant"}]}, "messages"),
-        ({"messages": [{"role": "robot", "content": "Hi"}]}, "messages[0].role"),
+        ({"messages": [{"role": "robot", "content": "Hi"}]}, "messages[0]"),
         (
             {"messages": [{"role": "tool", "tool_call_id": "x", "content": "y"}]},
             "messages[0].tool_call_id",

@@ -68,8 +68,9 @@ class Bench:
         callers_max: int = 1000,
         providers: Mapping[str, ProviderSettings] | None = None,
         room: Room | None = None,
+        holds_back: bool = False,
     ) -> Worker:
-        """A worker that has begun."""
+        """A worker that has begun; `holds_back`: it heeds what its calls learn of upstreams."""
         policy = RetryPolicy(max_retries, backoff_s, 5.0)
         settings = CallSettings(True, NEVER_S, policy, mock=True)
         caller = Caller(providers or {}, self.client, self.clock, settings)
@@ -88,7 +89,7 @@ class Bench:
                 claims=claims,
                 callers_max=callers_max,
             ),
-            room=room,
+            room=caller if holds_back else room,
         )
         await made.open()
         return made

@@ -25,6 +25,7 @@ def refusal(access: Access, headers: Headers) -> Refused:
     return refused.value
 
 
+OPEN_TO_KEYS = Access(TOKEN, enforced=False, takes_direct_keys=True)
 OPENED = Access(TOKEN, enforced=False)
 WITHOUT_TOKEN = Access("", enforced=False)
 LOCKED = Access(TOKEN, enforced=True)
@@ -114,3 +115,92 @@ def test_the_first_of_several_credentials_counts() -> None:
 def test_access_cannot_be_enforced_without_a_token() -> None:
     with pytest.raises(ValueError, match="admin token"):
         Access("", enforced=True)
+
+
+# Keys of providers that callers bring
+
+
+def brought(*headers: tuple[bytes, bytes]) -> str | None:
+    """The key in a request with these headers."""
+    found = OPEN_TO_KEYS.direct_key((*OTHERS, *headers))
+    return None if found is None else found.reveal()
+
+
+@pytest.mark.parametrize("name", [b"authorization", *KEY_HEADERS[1:]])
+def test_a_key_of_a_provider_may_stand_in_any_key_header(name: bytes) -> None:
+    assert brought((name, b" sk-mine ")) == "sk-mine"
+
+
+@pytest.mark.parametrize("scheme", [b"Bearer ", b"bearer  ", b"BEARER "])
+def test_a_key_of_a_provider_may_be_a_bearer(scheme: bytes) -> None:
+    assert brought((b"authorization", scheme + b"sk-mine")) == "sk-mine"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        (b"authorization", b"Basic dXNlcjpwYXNz"),
+        (b"authorization", b"Bearer"),
+        (b"authorization", b"Bearer "),
+        (b"x-api-key", b""),
+        (b"x-bf-vk", b"sk-mine"),
+        (b"cookie", b"sk-mine"),
+        (b"x-api-key", b"sk-\x7fmine"),
+    ],
+)
+def test_what_is_no_key_of_a_provider_is_none(header: tuple[bytes, bytes]) -> None:
+    assert brought(header) is None
+
+
+@pytest.mark.parametrize("secret", [b"secret", b"sk-bf-1", b"SK-BF-1"])
+@pytest.mark.parametrize("name", [b"authorization", *KEY_HEADERS])
+@pytest.mark.parametrize("wish", [b"", b"true"])
+def test_credentials_of_the_gateways_own_are_never_passed_on(
+    name: bytes, secret: bytes, wish: bytes
+) -> None:
+    for value in (secret, b"Bearer " + secret) if name == b"authorization" else (secret,):
+        assert brought((name, value), (b"x-bf-direct-key", wish)) is None
+
+
+def test_of_several_keys_of_providers_the_first_in_the_fixed_order_counts() -> None:
+    headers = [(name, name) for name in (b"api-key", b"x-goog-api-key", b"x-api-key")]
+    headers.append((b"authorization", b"Bearer authorization"))
+    while headers:
+        assert brought(*headers) == headers[-1][0].decode()
+        headers.pop()
+
+
+def test_a_key_of_a_provider_may_come_beside_the_admins_token() -> None:
+    access = Access(TOKEN, enforced=True, takes_direct_keys=True)
+    headers = (*bearer(b"Bearer secret"), (b"x-api-key", b"sk-mine"))
+    assert access.resolve(headers) == ADMIN
+    found = access.direct_key(headers)
+    assert found is not None
+    assert found.reveal() == "sk-mine"
+
+
+def test_a_key_of_a_provider_says_nothing_about_who_asks() -> None:
+    access = Access(TOKEN, enforced=True, takes_direct_keys=True)
+    headers = bearer(b"Bearer sk-mine")
+    assert refusal(access, headers).failure.status_code == 401
+    assert OPEN_TO_KEYS.resolve(headers) == OPEN
+
+
+def test_no_key_of_a_provider_is_taken_where_they_are_not_allowed() -> None:
+    headers = (*bearer(b"Bearer sk-mine"), (b"x-bf-direct-key", b"true"))
+    assert OPENED.direct_key(headers) is None
+
+
+@pytest.mark.parametrize(
+    ("wish", "taken"), [(b"true", True), (b"", True), (b"no", True), (b" FALSE ", False)]
+)
+def test_a_caller_may_say_that_its_key_is_no_key_of_a_provider(wish: bytes, taken: bool) -> None:
+    found = brought((b"x-api-key", b"sk-dummy"), (b"x-bf-direct-key", wish))
+    assert (found is not None) is taken
+
+
+def test_a_jwt_is_a_key_of_a_provider_only_on_request() -> None:
+    token = (b"authorization", b"Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln-_")
+    assert brought(token) is None
+    assert brought(token, (b"x-api-key", b"sk-mine")) == "sk-mine"
+    assert brought(token, (b"x-bf-direct-key", b"true")) == token[1].decode()[7:]

@@ -252,3 +252,31 @@ def test_the_app_directory_must_not_be_a_file(tmp_path: Path) -> None:
     file.write_text("")
     with pytest.raises(ConfigError, match=r"--app-dir: .* is not a directory"):
         load({"app_dir": str(file)}, {}, rows=ROWS, known=KNOWN_PROVIDERS)
+
+
+# Keys that callers bring
+
+
+def test_callers_may_bring_keys_for_every_other_provider_that_has_an_address(
+    tmp_path: Path,
+) -> None:
+    config = {"client": {"allow_direct_keys": True}, "providers": {"openai": {"keys": []}}}
+    settings = read(tmp_path, config).settings
+    assert settings.client.allow_direct_keys
+    assert settings.unconfigured.keys() >= {"anthropic", "gemini", "groq", "mistral"}
+    assert not settings.unconfigured.keys() & {"openai", "azure", "mock"}
+    anthropic = settings.unconfigured["anthropic"]
+    assert (anthropic.base_url, anthropic.keys) == (ROWS["anthropic"].base_url, ())
+    assert not read(tmp_path, {"providers": {}}).settings.unconfigured
+
+
+def test_callers_keys_need_an_encryption_key_where_there_is_no_app_directory_for_one(
+    tmp_path: Path,
+) -> None:
+    config = {"client": {"allow_direct_keys": True}}
+    flags = {"database": "postgresql://u:p@127.0.0.1/hermod"}
+    (warning,) = read(tmp_path, config, flags=flags).warnings
+    assert "client.allow_direct_keys" in warning
+    assert "encryption_key" in warning
+    assert read(tmp_path, config | {"encryption_key": "k"}, flags=flags).warnings == ()
+    assert read(tmp_path, config).warnings == ()

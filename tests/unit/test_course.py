@@ -31,8 +31,9 @@ def around(
     waits: bool = True,
 ) -> Surroundings:
     policy = RetryPolicy(max_retries, 0.5, 5.0)
+    every = range(targets)
     return Surroundings(
-        policy, other_keys, key_name, targets, spent, attempt, remaining_s, 0.5, waits
+        policy, other_keys, key_name, every, spent, attempt, remaining_s, 0.5, waits
     )
 
 
@@ -174,6 +175,49 @@ def test_a_caller_who_waits_gets_the_next_target_or_the_error_and_no_long_wait()
     assert message(next_step(LATER, Progress(), around(waits=False))) == "come later"
 
 
+def test_a_target_that_is_held_back_makes_room_even_for_a_short_wait() -> None:
+    soon = Fault(Failure("held", 429), Retryable.HELD, 1.0, sent=False)
+    assert again(next_step(soon, Progress(), around(targets=2))).progress.at == 1
+
+
+def test_a_call_that_is_held_back_past_the_deadline_is_no_failure_of_ours() -> None:
+    found = again(next_step(HELD, Progress(), around(remaining_s=10.0)))
+    assert (found.delay_s, found.spent) == (30.0, False)
+
+
+def test_a_caller_who_waits_is_not_refused_because_we_hold_back() -> None:
+    found = again(next_step(HELD, Progress(), around(waits=False)))
+    assert (found.delay_s, found.progress.at) == (0.0, 0)
+    assert found.progress.comes_again
+
+
+def test_a_caller_who_waits_insists_only_when_all_targets_were_held_back() -> None:
+    found = again(next_step(HELD, Progress(), around(targets=2, waits=False)))
+    assert (found.progress.at, found.progress.comes_again) == (1, False)
+    found = again(next_step(HELD, found.progress, around(targets=2, attempt=2, waits=False)))
+    assert (found.progress.at, found.progress.comes_again) == (0, True)
+
+
+def test_a_caller_who_waits_does_not_come_again_to_who_asked_for_patience() -> None:
+    found = again(next_step(LATER, Progress(), around(targets=2, waits=False)))
+    end = next_step(WRONG, found.progress, around(targets=2, attempt=2, waits=False))
+    assert message(end) == "come later"
+
+
+def test_a_caller_who_insists_waits_for_a_slot_of_the_upstream_and_not_for_ever() -> None:
+    full = Fault(Failure("full", 429), Retryable.HELD, 0.25, sent=False)
+    progress = Progress(put_off=(0,))
+    assert again(next_step(full, progress, around(attempt=2, waits=False))).delay_s == 1.0
+    assert message(next_step(full, progress, around(attempt=9, waits=False))) == "full"
+
+
+def test_targets_that_cannot_be_called_are_passed_over_and_keep_their_numbers() -> None:
+    surroundings = around()._replace(targets=(0, 2))
+    found = again(next_step(WRONG, Progress(), surroundings))
+    assert found.progress.at == 2
+    assert message(next_step(WRONG, found.progress, surroundings)) == "wrong"
+
+
 # What is remembered
 
 
@@ -199,6 +243,30 @@ failures = st.builds(
 )
 def test_what_is_stored_is_what_was_known(progress: Progress) -> None:
     assert Progress.decode(progress.encode()) == progress
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "null", "7", "[]", '"at"', '{"at":"x"}', '{"at":null}', '{"dead":5}', '{"seen":["x"]}',
+        '{"put_off":[[]]}', '{"first":3}', '{"first":{"error":7}}', "[" * 100_000,
+    ],
+)  # fmt: skip
+def test_what_another_program_wrote_is_an_error_of_one_kind(text: str) -> None:
+    with pytest.raises(ValueError, match="no progress"):
+        Progress.decode(text)
+
+
+def test_what_a_younger_release_remembers_beside_it_is_left_out() -> None:
+    assert Progress.decode('{"at":1,"mood":"good"}') == Progress(at=1)
+
+
+def test_what_is_stored_stays_small() -> None:
+    shown = Failure("broken", 500).showing(b'["%s"]' % (b"x" * 1_000_000), b'"no"')
+    text = Progress(at=1, first=shown).encode()
+    assert text is not None
+    assert len(text) < 10_000
+    assert Progress.decode(text).first == Failure("broken", 500)
 
 
 def test_a_job_that_never_failed_remembers_nothing() -> None:

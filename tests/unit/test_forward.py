@@ -65,6 +65,19 @@ async def test_a_stream_with_its_last_event_is_an_answer_however_it_is_cut(last:
         assert (done.size, done.is_whole, done.failed) == (len(whole), True, False)
 
 
+async def test_an_upstream_that_stays_after_its_error_is_left() -> None:
+    async def stream() -> AsyncIterator[bytes]:
+        yield b'data: {"error":{"message":"overloaded"}}\n\n'
+        yield CHUNK
+        await asyncio.Event().wait()
+
+    taker = Taker()
+    told = Stream("text/event-stream", stream())
+    found = await forward(told, Live(taker), taker, (), timeout_s=60.0)
+    assert found.failed
+    assert taker.got.endswith(CHUNK)
+
+
 @pytest.mark.parametrize(
     "text",
     [

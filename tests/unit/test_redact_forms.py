@@ -1,5 +1,7 @@
 """calls/redact.py: secrets within secrets."""
 
+import json
+
 import pytest
 
 from hermod.calls.line import line_of
@@ -8,6 +10,7 @@ from hermod.domain.provider import ProviderSettings, Secret
 from hermod.providers.registry import load_rows
 
 TOKEN = "canary-0123456789"
+SLASHED = "canary/01+23/45+67=="
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "Basic"])
@@ -22,6 +25,28 @@ def test_of_a_secret_within_another_nothing_is_left(secrets: list[str]) -> None:
     body = f"{TOKEN}-long {TOKEN}".encode()
     assert redacted(body, secrets) == b"*** ***"
     assert Redactor(secrets).feed(body + b".") == b"*** ***."
+
+
+JSON_FORMS = {
+    "as it is": SLASHED,
+    "PHP": SLASHED.replace("/", "\\/"),
+    "System.Text.Json": SLASHED.replace("+", "\\u002B"),
+    "Gson": SLASHED.replace("=", "\\u003d"),
+}
+"""The same text as one encoder or another writes it."""
+
+
+@pytest.mark.parametrize("form", JSON_FORMS.values(), ids=JSON_FORMS)
+def test_a_secret_is_found_however_json_is_written(form: str) -> None:
+    body = f'{{"message":"no such key: {form}"}}'.encode()
+    assert json.loads(body)["message"].endswith(SLASHED)
+    assert redacted(body, [SLASHED]) == b'{"message":"no such key: ***"}'
+    redactor = Redactor([SLASHED])
+    assert b"canary" not in b"".join(redactor.feed(bytes([byte])) for byte in body)
+
+
+def test_a_secret_that_no_header_could_hold_is_masked_too() -> None:
+    assert redacted("canary-🔑-0123".encode(), ["canary-🔑-0123"]) == b"***"
 
 
 def test_only_headers_that_hold_secrets_are_masked() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermod.domain.usage import Usage
+from hermod.providers import anthropic_answer, gemini_usage
 from hermod.providers.usage import answer_usage, usage_in, usage_of
 
 CASES: list[tuple[str, dict[str, Any], Usage | None]] = [
@@ -145,3 +146,50 @@ NAMES = sorted({name for _, told, _ in CASES for name in told})
 def test_any_json_is_read_and_what_is_read_fits_into_a_store(told: dict[str, Any]) -> None:
     usage = usage_in(told)
     assert usage is None or all(value is None or 0 <= value < 2**63 for value in usage)
+
+
+def test_gemini_counts_images_and_sound_apart() -> None:
+    told = {
+        "promptTokenCount": 300,
+        "candidatesTokenCount": 1290,
+        "promptTokensDetails": [
+            {"modality": "TEXT", "tokenCount": 42},
+            {"modality": "IMAGE", "tokenCount": 258},
+        ],
+        "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}],
+    }
+    usage = gemini_usage.usage_in({"usageMetadata": told})
+    assert usage == Usage(300, 1290, input_image_tokens=258, output_image_tokens=1290)
+
+
+def test_anthropic_says_what_stays_in_the_cache_for_an_hour() -> None:
+    told = {
+        "input_tokens": 10,
+        "output_tokens": 1,
+        "cache_creation_input_tokens": 7,
+        "cache_creation": {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 4},
+    }
+    usage = Usage(17, 1, cache_write_tokens=7, cache_write_1h_tokens=4)
+    assert anthropic_answer.usage_of(told) == usage
+
+
+whole = st.integers(-1, 9) | st.sampled_from([2**53, 2**53 + 1, 2**70, 1.0, 1.5, True, None, "1"])
+details = st.dictionaries(st.sampled_from(["cached_tokens", "audio_tokens"]), whole)
+thoughts = st.dictionaries(st.sampled_from(["reasoning_tokens", "audio_tokens"]), whole)
+usual = st.fixed_dictionaries(
+    {},
+    optional={
+        "prompt_tokens": whole,
+        "completion_tokens": whole,
+        "total_tokens": whole,
+        "prompt_tokens_details": details | st.none(),
+        "completion_tokens_details": thoughts | st.none(),
+    },
+)
+
+
+@given(usual)
+def test_the_short_way_for_the_usual_words_reads_what_the_long_one_reads(
+    told: dict[str, Any],
+) -> None:
+    assert usage_of(msgspec.Raw(json.dumps(told).encode())) == usage_in(told)

@@ -9,7 +9,7 @@ from hermod.domain.ids import uuid7
 from hermod.domain.job import AttemptState, Mode, NewJob, OnUnknown, State
 from hermod.domain.live import Live
 from hermod.domain.outcome import Answer, Fault
-from hermod.jobs.intake import claimed
+from hermod.jobs.intake import stored
 from hermod.worker.run import Phase
 from hermod.worker.worker import Worker
 from tests.support.failpoints import armed
@@ -40,10 +40,8 @@ async def called(
     )
     claim = await worker.wait_for_slot(lane, NEVER_S)
     assert claim is not None
-    lease = await b.store.submit_job(job, claim)
-    assert lease is not None
     live = Live()
-    worker.start(claimed(job, claim, lease), live)
+    await worker.carry(lane, stored(b.store, job, claim), live)
     yield job.id, live
     await worker.drain(0)
 

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from hermod.calls.credentials import CredentialError
+from hermod.calls.redact import redacted
 from hermod.domain.clock import Clock
 from hermod.domain.provider import Secret
 from hermod.net.client import HttpClient
@@ -192,7 +193,11 @@ class AwsSources:
             )
         except NetError as error:
             raise CredentialError(f"AWS STS does not answer in {region}") from error
-        text = reply.body.decode("utf-8", "replace")
+        # What is wrong with a signature is explained with the request that was signed.
+        sent = [form.get("WebIdentityToken", "")]
+        if source is not None:
+            sent += [source.secret_key.reveal(), source.session_token.reveal()]
+        text = redacted(reply.body, sent).decode("utf-8", "replace")
         if reply.status != 200:
             log.warning("%s: status %d: %s", action, reply.status, _tag(text, "Message")[:500])
             code = _tag(text, "Code")[:100] or f"status {reply.status}"

@@ -6,7 +6,8 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 
-from hermod.calls.credentials import CredentialError, Credentials
+from hermod.calls.credentials import CredentialError, Credentials, secrets_in
+from hermod.calls.direct import HEADER_PROVIDED, DirectKeys, pace_of
 from hermod.calls.fallbacks import fallbacks_of
 from hermod.calls.faults import (
     cannot_carry,
@@ -15,6 +16,7 @@ from hermod.calls.faults import (
     missing_headers,
     net_fault,
     not_configured,
+    unpriced,
     unsupported,
 )
 from hermod.calls.forward import Forwarded, Stream, forward
@@ -23,7 +25,7 @@ from hermod.calls.keys import Chosen, choose_key, session_chance
 from hermod.calls.limits import Heard, Limits, sign_of
 from hermod.calls.line import Line, line_of
 from hermod.calls.mocked import EVENTS, MockCall, ask_mock, too_large
-from hermod.calls.reading import Price, ReplyReader
+from hermod.calls.reading import ReplyReader
 from hermod.calls.redact import redacted
 from hermod.calls.spec import Called, CallSettings, CallSpec, OneCall
 from hermod.domain.beside import BESIDE_BYTES, beside
@@ -33,11 +35,12 @@ from hermod.domain.job import Target
 from hermod.domain.options import NO_OPTIONS, Options
 from hermod.domain.outcome import Answer, Fault, Outcome, Retryable
 from hermod.domain.provider import KeySettings, ProviderSettings
-from hermod.domain.retry import STAY_S, RetryPolicy
+from hermod.domain.retry import RetryPolicy
 from hermod.kinds.kind import AnyKind
 from hermod.kinds.registry import KIND_BY_TYPE
 from hermod.net.client import HttpClient
 from hermod.net.messages import Headers, NetError, Reason, Reply, Request
+from hermod.prices.prices import Prices
 from hermod.providers.adapter import CannotCarry, Outgoing, Prepared, StreamTranslator
 from hermod.providers.adapters import Way, mock_way, way_of
 from hermod.providers.pending import Asking, Polling
@@ -62,7 +65,8 @@ class Caller:
         chance: Callable[[], float] = random.random,
         *,
         credentials: Credentials | None = None,
-        price: Price | None = None,
+        prices: Prices | None = None,
+        direct: DirectKeys | None = None,
     ) -> None:
         self._providers = providers
         self._client = client
@@ -70,12 +74,15 @@ class Caller:
         self._settings = settings
         self._chance = chance
         self._credentials = credentials
-        self._reader = ReplyReader(clock, price)
+        self._direct = direct or DirectKeys()
+        self._prices = prices
+        self._reader = ReplyReader(clock, prices)
         self._limits = Limits(providers.values())
-        self._usable = {
+        usable = {
             name: tuple(key for key in each.keys if key.usable) for name, each in providers.items()
         }
-        self._key_ids = {name: tuple(key.id for key in keys) for name, keys in self._usable.items()}
+        self._key_ids = {name: tuple(key.id for key in keys) for name, keys in usable.items()}
+        self._only = {name: Chosen(keys[0]) for name, keys in usable.items() if len(keys) == 1}
         self._lines: dict[tuple[str, str | None], Line] = {}
         self._ways: dict[tuple[str, str], Way | None] = {}
 
@@ -103,19 +110,25 @@ class Caller:
 
     def orders(self, kind: str, provider: str) -> bool:
         """Whether that provider takes such work first and gives the answer when it is asked."""
-        settings = self._providers.get(provider)
+        settings = self._providers.get(provider) or self._direct.unconfigured.get(provider)
         way = self._way(settings, kind) if settings is not None else None
         return way is not None and way.dialect.polling is not None
 
-    async def fallbacks(self, body: bytes, options: str | None) -> tuple[Target, ...]:
+    async def fallbacks(
+        self, body: bytes, options: str | None, own: str
+    ) -> tuple[Target | None, ...]:
         """Where else a request may go, in the caller's order (wire-contract 8.4).
 
-        What names no model, and providers that nobody configured, are passed over.
+        What names no model is passed over. None stands for providers that nobody configured, so
+        that the others keep their places whatever is configured later; but not for the job's
+        `own`, to which a caller may have brought a key.
         """
-        content_type = Options.decode(options).content_type if options is not None else None
-        found = await beside(len(body), fallbacks_of, body, content_type)
-        mock = {MOCK} if self._settings.mock else set[str]()
-        return tuple(each for each in found if each.provider in self._providers.keys() | mock)
+        asked = Options.decode(options)
+        found = await beside(len(body), fallbacks_of, body, asked.content_type)
+        known = self._providers.keys() | ({MOCK} if self._settings.mock else set[str]())
+        if asked.sealed is not None and own in self._direct.unconfigured:
+            known |= {own}
+        return tuple(each if each.provider in known else None for each in found)
 
     async def call(self, spec: CallSpec) -> Called:
         """One call. Cancelling it closes its connection."""
@@ -126,6 +139,17 @@ class Caller:
         if options.missing_headers:
             return Called(missing_headers(options.missing_headers))
         provider = self._providers.get(spec.provider)
+        if options.sealed is not None:
+            found = await self._direct.opened(options, spec.provider, provider, spec.job_id)
+            if isinstance(found, Fault):
+                return Called(found)
+            options, provider = found
+        return await self._call(kind, spec, options, provider)
+
+    async def _call(
+        self, kind: AnyKind, spec: CallSpec, options: Options, provider: ProviderSettings | None
+    ) -> Called:
+        """The same for options that hide nothing."""
         if provider is None:
             if spec.provider == MOCK and self._settings.mock:
                 return Called(await self._call_mock(kind, spec, options))
@@ -135,19 +159,22 @@ class Caller:
             return Called(unsupported(spec.kind, provider.name))
         if way.dialect.polling is None or _orderer(provider, spec) is None:
             spec = spec if spec.handle is None else spec._replace(handle=None)
-        chosen = await self._chosen_key(provider, spec, options)
+        chosen = self._only_key(provider, spec, options)
+        if chosen is None:
+            chosen = await self._chosen_key(provider, spec, options)
         if isinstance(chosen, Failure):
             return Called(Fault(chosen, sent=False))
         key = chosen.key
         if chosen.wait_s > 0:
             return Called(held_back(provider.name, chosen.wait_s), key and key.name, chosen.others)
-        key_id = None if key is None else key.id
-        out = self._limits.began(provider.name, key_id, self._clock.monotonic())
+        out = self._limits.began(provider.name, pace_of(key), self._clock.monotonic())
         heard: Heard | None = None
         try:
             model = upstream_model(key, spec.model)
             outgoing = self._outgoing(spec, options, model, provider, key)
             call = OneCall(kind, spec, options, way, outgoing, self._clock.monotonic(), [])
+            if self._settings.strict_prices and not await self._has_price(provider, outgoing, spec):
+                return Called(unpriced(f"{provider.name}/{spec.model}"))
             outcome, headers = await self._call_upstream(call, provider, key)
             sign = sign_of(outcome)
             if sign is not None:
@@ -160,9 +187,22 @@ class Caller:
             handle = call.ordered[-1]
         return Called(outcome, key and key.name, chosen.others, handle)
 
-    async def call_off(self, kind: str, provider: str, stored: str) -> None:
+    async def _has_price(
+        self, provider: ProviderSettings, outgoing: Outgoing, spec: CallSpec
+    ) -> bool:
+        if self._prices is None:
+            return False
+        await self._prices.ready(provider.name)
+        return self._prices.knows(provider.name, outgoing.model, spec.model)
+
+    async def call_off(
+        self, kind: str, provider: str, stored: str, options: str | None, job_id: str
+    ) -> None:
         """Tell the upstream that nobody wants the work with this handle any more. Never raises."""
-        settings = self._providers.get(provider)
+        found = await self._direct.opened(
+            Options.decode(options), provider, self._providers.get(provider), job_id
+        )
+        settings = None if isinstance(found, Fault) else found.provider
         way = self._way(settings, kind) if settings is not None else None
         polling = way.dialect.polling if way is not None else None
         if settings is None or polling is None:
@@ -185,6 +225,20 @@ class Caller:
             )
         return self._ways[known]
 
+    def _only_key(
+        self, provider: ProviderSettings, spec: CallSpec, options: Options
+    ) -> Chosen | None:
+        """The key where there is but one and it may be used now: nothing is to be weighed."""
+        only = self._only.get(provider.name)
+        if only is None or only.key is None or spec.handle is not None:
+            return None
+        if options.sealed is not None or options.key_id or options.key_name:
+            return None
+        if not only.key.allows(spec.model):
+            return None
+        now_s = self._clock.monotonic()
+        return only if self._limits.wait_s(provider.name, only.key.id, now_s) <= 0 else None
+
     async def _chosen_key(
         self, provider: ProviderSettings, spec: CallSpec, options: Options
     ) -> Chosen | Failure:
@@ -197,11 +251,6 @@ class Caller:
             return Chosen(orderer)
         started_s = now_s = self._clock.monotonic()
         limits, name = self._limits, provider.name
-        usable = self._usable[name]
-        if len(usable) == 1 and not (options.key_id or options.key_name):
-            only = usable[0]
-            if only.allows(spec.model) and limits.wait_s(name, only.id, now_s) <= 0:
-                return Chosen(only)
         while True:
             chosen = choose_key(
                 provider,
@@ -211,11 +260,16 @@ class Caller:
                 key_id=None if spec.is_fallback else options.key_id,
                 dead=spec.dead,
                 tired=spec.tired,
-                wait_s=lambda key: limits.wait_s(name, key and key.id, now_s),  # noqa: B023
+                wait_s=lambda key: limits.wait_s(
+                    name,
+                    pace_of(key),
+                    now_s,  # noqa: B023
+                    insists=spec.insists,
+                ),
             )
             if isinstance(chosen, Failure) or chosen.wait_s <= 0:
                 return chosen
-            left_s = min(STAY_S, spec.remaining_s) - (now_s - started_s)
+            left_s = min(spec.patience_s, spec.remaining_s) - (now_s - started_s)
             if chosen.wait_s > left_s:
                 return chosen
             await asyncio.sleep(chosen.wait_s)
@@ -265,6 +319,7 @@ class Caller:
         line = self._line(provider, key)
         tag = f"{spec.job_id}/{spec.attempt}"
         usual, own = line.headers(prepared, call.options.forward, tag)
+        secrets = line.secrets
         request = Request("POST", url, usual, prepared.body, line.trust, own)
         if line.fetches and key is not None and self._credentials is not None:
             try:
@@ -273,21 +328,27 @@ class Caller:
                 log.warning("job %s: %s, key %s: %s", spec.job_id, provider.name, key.name, error)
                 return credential_fault(str(error)), ()
             request = request._replace(own=(*own, *proof))
+            secrets += secrets_in(proof)
         timeout_s = min(provider.attempt_timeout_s, spec.remaining_s)
+        self._reader.prepare(provider.name)
         try:
-            reply, told = await self._send(call, request, timeout_s, line.secrets)
+            reply, told = await self._send(call, request, timeout_s, secrets)
         except NetError as error:
             log.info("job %s: %s: %s", spec.job_id, provider.name, error)
             by_deadline = spec.remaining_s <= provider.attempt_timeout_s
             return net_fault(error, timeout_s=timeout_s, by_job_deadline=by_deadline), ()
         if isinstance(reply, Forwarded):
-            return self._reader.streamed(call, reply), told
-        body = redacted(reply.body, line.secrets)
-        outcome = await self._reader.read(call, reply._replace(body=body), prepared)
+            return await self._reader.streamed(call, reply), told
+        body = redacted(reply.body, secrets)
+        if body is not reply.body:
+            reply = reply._replace(body=body)
+        outcome = await self._reader.read(call, reply, prepared)
         return self._reader.with_wait(outcome, told), told
 
     def _line(self, provider: ProviderSettings, key: KeySettings | None) -> Line:
         known = provider.name, key.id if key is not None else None
+        if known[1] == HEADER_PROVIDED:
+            return line_of(provider, key)  # each caller's is another one
         line = self._lines.get(known)
         if line is None:
             line = self._lines[known] = line_of(provider, key)
@@ -390,7 +451,7 @@ class Caller:
         if isinstance(reply, Fault):
             return reply
         if isinstance(reply, Forwarded):
-            return self._reader.streamed(call, reply)
+            return await self._reader.streamed(call, reply)
         return await self._reader.read(call, reply, prepared)
 
 

@@ -1,14 +1,29 @@
 """Credentials that must be fetched or computed for each request: who makes them, by provider."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from hermod.domain.errors import HermodError
+from hermod.domain.headers import SECRET_NAME
 from hermod.domain.provider import Auth, KeySettings, ProviderSettings
 from hermod.net.messages import Headers, Request
+
+_SIGNATURE: Final = "AWS4-HMAC-SHA256 "
 
 
 class CredentialError(HermodError):
     """A request cannot be authorized. The message is one sentence, without any secret."""
+
+
+def secrets_in(proof: Headers) -> tuple[str, ...]:
+    """Of the headers that `Credentials` made, what nobody else may read.
+
+    A signature is good for one request alone and masked nowhere: it would be another one each time.
+    """
+    return tuple(
+        value
+        for name, value in proof
+        if SECRET_NAME.search(name) and not value.startswith(_SIGNATURE)
+    )
 
 
 class TokenSource(Protocol):

@@ -96,6 +96,12 @@ def credential_fault(message: str) -> Fault:
     return Fault(failure, Retryable.OTHER_KEY, sent=False)
 
 
+def unpriced(model: str) -> Fault:
+    """A model without a price, where the operator wants none of those (`hermod.strict_prices`)."""
+    text = f"the price of {model} is not known; hermod.prices in the configuration can tell it"
+    return Fault(Failure(text, status_code=400, error_type="unknown_price"), sent=False)
+
+
 def missing_headers(names: Iterable[str]) -> Fault:
     """A request without headers that the operator demands of every one (wire-contract 4.3)."""
     text = f"missing required headers: {', '.join(names)}"

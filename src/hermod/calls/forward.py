@@ -49,6 +49,8 @@ _ERROR: Final = re.compile(
 """How upstreams tell of a failure in a stream."""
 _LONGEST: Final = 64
 """Bytes that such words may take."""
+_AFTER_ERROR_S: Final = 1.0
+"""How long a stream that told of its failure may go on: the rest of that, perhaps a usage."""
 _USAGE_BYTES: Final = 4096
 """More than any usage takes."""
 _USAGES: Final = 8
@@ -109,13 +111,15 @@ async def forward(
     tail = b"\n"
     finder = _UsageFinder()
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(timeout_s) as limit:
             async for piece in stream.pieces:
                 size += len(piece)
                 tail += piece
                 finder.feed(tail, len(piece))
                 is_whole = is_whole or _LAST.search(tail) is not None
-                failed = failed or _ERROR.search(tail) is not None
+                if not failed and _ERROR.search(tail) is not None:
+                    failed = True
+                    _bring_forward(limit, _AFTER_ERROR_S)
                 tail = tail[-_LONGEST:]
                 passed = redactor.feed(piece)
                 if passed:
@@ -124,9 +128,17 @@ async def forward(
             if rest:
                 await sink.write(rest)
     except TimeoutError:
+        if failed:
+            return Forwarded(size, is_whole, failed, finder.usage())
         detail = "the caller did not take the whole stream in time"
         raise NetError(Reason.TIMEOUT_TOTAL, detail, sent=True) from None
     return Forwarded(size, is_whole, failed, finder.usage())
+
+
+def _bring_forward(limit: asyncio.Timeout, most_s: float) -> None:
+    soon = asyncio.get_running_loop().time() + most_s
+    ends = limit.when()
+    limit.reschedule(soon if ends is None else min(ends, soon))
 
 
 def streamed_answer(

@@ -1,6 +1,6 @@
 """Requests that cost nothing: a provider's list of models, or a look whether a key is good."""
 
-from hermod.calls.credentials import CredentialError, Credentials
+from hermod.calls.credentials import CredentialError, Credentials, secrets_in
 from hermod.calls.line import Line, line_of
 from hermod.calls.redact import redacted
 from hermod.domain.provider import KeySettings, ProviderSettings
@@ -25,6 +25,7 @@ async def ask(
     Raises NetError as the client does, and CredentialError.
     """
     line = line_of(provider, key)
+    secrets = line.secrets
     request = Request(
         "POST" if call.body else "GET", call.url, _headers(line, call), call.body, line.trust
     )
@@ -33,8 +34,9 @@ async def ask(
             raise CredentialError("credentials of this kind are not fetched here")
         proof = await credentials.headers(provider, key, request)
         request = request._replace(own=proof)
+        secrets += secrets_in(proof)
     reply = await client.send(request, timeout_s=timeout_s, limits=limits)
-    return reply._replace(body=redacted(reply.body, line.secrets))
+    return reply._replace(body=redacted(reply.body, secrets))
 
 
 def _headers(line: Line, call: FreeCall) -> Headers:

@@ -88,8 +88,13 @@ class Limits:
             for each in providers
         }
 
-    def wait_s(self, provider: str, key: str | None, now_s: float) -> float:
-        """How long a call with this key has to wait; 0.0: it may go now."""
+    def wait_s(
+        self, provider: str, key: str | None, now_s: float, *, insists: bool = False
+    ) -> float:
+        """How long a call with this key has to wait; 0.0: it may go now.
+
+        Who `insists` heeds only how many calls the operator allows at once.
+        """
         whole = self._providers.get(provider)
         if whole is None:
             return 0.0
@@ -98,6 +103,8 @@ class Limits:
         pace = whole.paces.get(key)
         if pace is None or not pace.limited:
             return 0.0
+        if insists:
+            return FULL_S if pace.is_full else 0.0
         return pace.wait_s(now_s)
 
     def began(self, provider: str, key: str | None, now_s: float) -> Call:

@@ -1,19 +1,14 @@
 """What all calls to one provider with one key have in common: worked out once, used many times."""
 
-import re
 from typing import Final, NamedTuple
 
 from hermod.domain.forwarding import merged
+from hermod.domain.headers import SECRET_NAME
 from hermod.domain.provider import Auth, KeySettings, ProviderSettings
 from hermod.net.messages import Headers, Trust
 from hermod.providers.adapter import Prepared
 from hermod.providers.prepare import build_headers, key_header
 
-_SECRET: Final = re.compile(
-    "auth|key|token|secret|cookie|passw|credential|signature", re.IGNORECASE
-)
-"""Headers whose values are masked where an upstream repeats them. To mask a title or a referer
-would change what models say."""
 _FETCHED: Final = frozenset({Auth.AWS, Auth.AZURE, Auth.GOOGLE})
 _TAG: Final = "X-Client-Request-Id"
 _JSON: Final = "application/json"
@@ -66,7 +61,8 @@ def line_of(provider: ProviderSettings, key: KeySettings | None) -> Line:
 
 
 def _secrets(provider: ProviderSettings, key: KeySettings | None) -> list[str]:
-    found = [value.reveal() for name, value in provider.extra_headers if _SECRET.search(name)]
+    # To mask a title or a referer, too, would change what models say.
+    found = [value.reveal() for name, value in provider.extra_headers if SECRET_NAME.search(name)]
     if key is None:
         return found
     of_key = [key.value]

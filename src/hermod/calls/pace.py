@@ -88,6 +88,11 @@ class Pace:
 
     # Before a call
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as many calls are out as its operator allows."""
+        return self.cap is not None and self.in_flight >= self.cap
+
     def wait_s(self, now_s: float) -> float:
         """How long no call may begin with this key; 0.0: one may now."""
         if now_s < self._away_s:
@@ -95,7 +100,7 @@ class Pace:
         self._renew(now_s)
         if self._left is not None and self._left <= 0:
             return min(self._reset_s - now_s, RETRY_AFTER_CAP_S)
-        if self.cap is not None and self.in_flight >= self.cap:
+        if self.is_full:
             return FULL_S
         if self._allowed is not None and self._fresh >= self._allowed:
             return max(self._next_s() - now_s, 0.0)

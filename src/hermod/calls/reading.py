@@ -1,5 +1,6 @@
 """What a call came to, read from its reply."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -12,23 +13,38 @@ from hermod.domain.clock import Clock
 from hermod.domain.outcome import Answer, Fault, Outcome, Retryable
 from hermod.domain.usage import Usage
 from hermod.net.messages import Headers, Reply
+from hermod.prices.prices import Prices
 from hermod.providers import replies
 from hermod.providers.adapter import Prepared
-
-Price = Callable[[str, str, Usage | None, str | None], int | None]
-"""The cost of a usage in nano-dollars, None when it is not known: of a provider's model by the
-upstream's name for it, and by the caller's (`hermod.prices.prices.Prices.cost`)."""
 
 
 class ReplyReader:
     """Reads replies, beside the event loop where they are large."""
 
-    def __init__(self, clock: Clock, price: Price | None) -> None:
+    def __init__(self, clock: Clock, prices: Prices | None) -> None:
         self._clock = clock
-        self._price = price
+        self._prices = prices
+        self._preparing: asyncio.Task[None] | None = None
+
+    def prepare(self, provider: str) -> None:
+        """Have what prices need by the time the reply is there."""
+        prices = self._prices
+        if prices is None or self._preparing is not None or prices.is_ready(provider):
+            return
+        self._preparing = asyncio.ensure_future(prices.ready(provider))
 
     async def read(self, call: OneCall, reply: Reply, prepared: Prepared) -> Outcome:
         """What a whole reply comes to."""
+        latency_ms = self._latency_ms(call)
+        await self._prepared(call.spec.provider)
+        size = len(reply.body) + len(prepared.body)
+        if call.way.request_type != call.spec.kind:
+            size += len(call.spec.body)  # a bridge looks at the request again
+        if size <= BESIDE_BYTES:
+            return self._read(call, reply, prepared, latency_ms)
+        return await beside(size, self._read, call, reply, prepared, latency_ms)
+
+    def _read(self, call: OneCall, reply: Reply, prepared: Prepared, latency_ms: int) -> Outcome:
         provider, options, spec = call.outgoing.provider, call.options, call.spec
         shows_request = provider is not None and provider.send_back_raw_request
         shows_response = provider is not None and provider.send_back_raw_response
@@ -37,8 +53,7 @@ class ReplyReader:
         if options.raw_response is not None:
             shows_response = options.raw_response
         dialect = call.way.dialect
-        read = partial(
-            replies.parse_reply,
+        return replies.parse_reply(
             call.kind,
             reply.status,
             reply.content_type,
@@ -46,7 +61,7 @@ class ReplyReader:
             reply.retry_after,
             provider=spec.provider,
             model=spec.model,
-            latency_ms=self._latency_ms(call),
+            latency_ms=latency_ms,
             now_at=self._clock.now(),
             read=partial(dialect.read, call.kind, call.outgoing),
             refuse=dialect.refusal,
@@ -57,16 +72,19 @@ class ReplyReader:
             raw_request=prepared.body if shows_request else None,
             show_raw_response=shows_response,
         )
-        size = len(reply.body) + (len(prepared.body) if shows_request else 0)
-        return read() if size <= BESIDE_BYTES else await beside(size, read)
+
+    async def _prepared(self, provider: str) -> None:
+        prices = self._prices
+        if prices is not None and not prices.is_ready(provider):
+            await prices.ready(provider)
 
     def _priced(self, call: OneCall) -> Callable[[Usage | None], int | None] | None:
-        price, provider, asked = self._price, call.spec.provider, call.spec.model
-        if price is None:
+        prices, provider, asked = self._prices, call.spec.provider, call.spec.model
+        if prices is None:
             return None
-        return lambda usage: price(provider, call.outgoing.model, usage, asked)
+        return lambda usage: prices.cost(provider, call.outgoing.model, usage, asked)
 
-    def streamed(self, call: OneCall, forwarded: Forwarded) -> Outcome:
+    async def streamed(self, call: OneCall, forwarded: Forwarded) -> Outcome:
         """What is kept of an answer that its caller has had already."""
         spec = call.spec
         if forwarded.failed or not forwarded.is_whole:
@@ -76,6 +94,7 @@ class ReplyReader:
                 failure.of(provider=spec.provider, model=spec.model, request_type=spec.kind),
                 told=forwarded.failed,
             )
+        await self._prepared(spec.provider)
         return streamed_answer(
             spec.kind,
             spec.provider,

@@ -3,7 +3,8 @@
 Some upstreams, and most debugging proxies, repeat a request's headers in their answers.
 """
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final
 
@@ -12,6 +13,13 @@ SHORTEST: Final = 8
 _MASK: Final = b"***"
 _SCHEMES: Final = (b"bearer ", b"basic ")
 """Of an `Authorization`; what follows is the secret."""
+_ESCAPES: Final[tuple[dict[int, str], ...]] = (
+    {},
+    {ord("/"): "\\/"},  # PHP
+    {ord(sign): f"\\u00{ord(sign):02X}" for sign in "+<>&'`"},  # System.Text.Json
+    {ord(sign): f"\\u00{ord(sign):02x}" for sign in "=<>&'"},  # Gson; Go has all but two of them
+)
+"""What JSON encoders escape beside what they must."""
 
 
 def redacted(body: bytes, secrets: Iterable[str]) -> bytes:
@@ -48,14 +56,25 @@ class Redactor:
 @lru_cache(maxsize=256)
 def _sought(secrets: tuple[str, ...]) -> tuple[bytes, ...]:
     """The longest first: one may be a part of another. Every call asks, and few keys there are."""
-    told = {secret.encode("latin-1") for secret in secrets}
+    told = {form for secret in secrets for form in _forms(secret)}
     told |= {raw.partition(b" ")[2] for raw in told if raw.lower().startswith(_SCHEMES)}
     return tuple(sorted((raw for raw in told if len(raw) >= SHORTEST), key=len, reverse=True))
 
 
+def _forms(secret: str) -> Iterator[bytes]:
+    """The secret as it is sent, and as JSON may have it: encoders differ in what they escape."""
+    yield secret.encode("latin-1", "replace")
+    yield secret.encode("utf-8", "replace")
+    quoted = json.dumps(secret, ensure_ascii=False)[1:-1]
+    for escapes in _ESCAPES:
+        yield quoted.translate(escapes).encode("utf-8", "replace")
+
+
 def _begun(body: bytes, secret: bytes) -> int:
     """How much of the secret's beginning stands at the end of the body."""
-    for size in range(min(len(secret) - 1, len(body)), 0, -1):
-        if body.endswith(secret[:size]):
-            return size
+    at, first = max(len(body) - len(secret) + 1, 0), secret[:1]
+    while (at := body.find(first, at)) >= 0:
+        if secret.startswith(body[at:]):
+            return len(body) - at
+        at += 1
     return 0

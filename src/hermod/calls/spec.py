@@ -6,7 +6,7 @@ from typing import NamedTuple
 from hermod.domain.live import Live
 from hermod.domain.options import Options
 from hermod.domain.outcome import Outcome
-from hermod.domain.retry import RetryPolicy
+from hermod.domain.retry import STAY_S, RetryPolicy
 from hermod.kinds.kind import AnyKind
 from hermod.providers.adapter import Outgoing
 from hermod.providers.adapters import Way
@@ -36,6 +36,11 @@ class CallSpec(NamedTuple):
     """Work that an earlier attempt ordered and did not get: it is asked for, not ordered again."""
     note_handle: Callable[[str], Awaitable[object]] | None = None
     """Keeps the handle of work that was ordered."""
+    patience_s: float = STAY_S
+    """How long it may wait for its turn, before anything is sent."""
+    insists: bool = False
+    """It is made although the upstream may be down or out of room; not beyond what it may have at
+    once."""
 
 
 class Called(NamedTuple):
@@ -62,6 +67,8 @@ class CallSettings(NamedTuple):
     """`client.compat.convert_chat_to_responses`"""
     drop_unsupported: bool = False
     """`client.compat.should_drop_params`"""
+    strict_prices: bool = False
+    """Whether a model without a known price is refused."""
 
 
 class OneCall(NamedTuple):

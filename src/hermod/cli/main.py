@@ -5,7 +5,10 @@ import os
 import click
 
 from hermod import __version__
+from hermod.cli.doctor import doctor
 from hermod.cli.mock_upstream import mock_upstream
+from hermod.cli.prices import prices
+from hermod.cli.providers import providers
 from hermod.cli.serve import serve
 from hermod.cli.torture import torture
 
@@ -30,7 +33,10 @@ def main() -> None:
     \b
     hermod                      the same as hermod serve
     hermod serve --port 9090
+    hermod doctor               what is wrong, and what to do about it
+    hermod providers            what each provider can do, and which are configured
     hermod mock-upstream        an OpenAI-shaped server that calls nobody
+    hermod prices show openai/gpt-4o
     hermod torture              kill it at random under load, and judge what was promised
     """
     _open_standard_streams()
@@ -44,5 +50,8 @@ def _open_standard_streams() -> None:
 
 
 main.add_command(serve)
+main.add_command(doctor)
+main.add_command(providers)
 main.add_command(mock_upstream)
+main.add_command(prices)
 main.add_command(torture)

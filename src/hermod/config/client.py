@@ -22,7 +22,6 @@ _CLIENT_LATER: Final[tuple[tuple[str, type, str, object], ...]] = (
     ("enable_logging", bool, "a job is its own log", True),
     ("disable_content_logging", bool, "a body is kept until its job has expired", False),
     ("log_retention_days", int, _LATER, None),
-    ("allow_direct_keys", bool, _LATER, False),
     ("webhook_config", dict, "webhooks come in a later release", {}),
     ("enable_litellm_fallbacks", bool, _LATER, False),
     ("allow_per_request_content_storage_override", bool, _LATER, False),
@@ -54,6 +53,7 @@ def read_client(section: Section) -> ClientSettings:
         required_headers=_names(section, "required_headers"),
         prometheus_labels=_names(section, "prometheus_labels"),
         compat=_compat(section.section("compat")),
+        allow_direct_keys=section.flag("allow_direct_keys"),
     )
     for key, kind, reason, neutral in _CLIENT_LATER:
         section.later(key, kind, reason, neutral)

@@ -11,7 +11,7 @@ from hermod.config.client import ENFORCING, read_client
 from hermod.config.document import Document
 from hermod.config.launch import find_file, read_launch
 from hermod.config.prices import read_prices
-from hermod.config.providers import read_providers
+from hermod.config.providers import read_providers, unconfigured
 from hermod.config.section import Report, Section, Source, in_file_order
 from hermod.config.settings import ClientSettings, HermodSettings, Loaded, Settings
 from hermod.domain.errors import ConfigError
@@ -94,11 +94,15 @@ def load(
         hermod=hermod,
         providers=MappingProxyType(found.providers),
         custom_names=found.custom_names,
+        unconfigured=(
+            unconfigured(rows, found.providers, hermod) if client.allow_direct_keys else {}
+        ),
         prices=prices,
         cloud={name: text for name, text in environ.items() if _CLOUD.match(name)},
     )
     _demands_for_authentication(top, theirs, ours, loopback=loopback)
     _cross_check(ours, settings)
+    _keys_to_keep(theirs, settings)
     top.integer("version", 2, 1, 2)
     for key, kind, reason in _TOP_LATER:
         top.later(key, kind, reason)
@@ -191,6 +195,17 @@ def _demands_for_authentication(
             section.problem(f"{text}: bind to 127.0.0.1, or turn this off", key)
     if governance.members:
         top.ignored("virtual keys, budgets and limits come in a later release", "governance")
+
+
+def _keys_to_keep(client: Section, settings: Settings) -> None:
+    """Callers' keys are stored with their jobs, and never in plain (design.md 8, 28)."""
+    has_key = bool(settings.encryption_key) or settings.database_path is not None
+    if settings.client.allow_direct_keys and not has_key:
+        client.warn(
+            "jobs with a key of their caller's are refused, as there is no encryption_key to store "
+            "it with",
+            "allow_direct_keys",
+        )
 
 
 def _cross_check(ours: Section, settings: Settings) -> None:

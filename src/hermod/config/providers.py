@@ -61,6 +61,17 @@ def read_providers(
     return Found(providers, frozenset(custom_names))
 
 
+def unconfigured(
+    rows: Mapping[str, Row], configured: Mapping[str, ProviderSettings], defaults: HermodSettings
+) -> dict[str, ProviderSettings]:
+    """The other providers of the table that have an address of their own, without a key."""
+    return {
+        name: _usual(row, defaults, origin="", base_url=row.base_url)
+        for name, row in rows.items()
+        if name not in configured and row.base_url
+    }
+
+
 def _shape(
     name: str, entry: Section, rows: Mapping[str, Row], known: frozenset[str]
 ) -> tuple[Row | None, CustomSettings | None]:
@@ -261,12 +272,23 @@ def _from_environment(
     base_url = host_address(environ[url_name], row.base_url) if url_name else row.base_url
     if fault := address_fault(base_url):
         report.problem(f"environment {url_name}: {fault}")
+    return _usual(row, defaults, origin=origin, base_url=base_url, keys=tuple(keys))
+
+
+def _usual(
+    row: Row,
+    defaults: HermodSettings,
+    *,
+    origin: str,
+    base_url: str,
+    keys: tuple[KeySettings, ...] = (),
+) -> ProviderSettings:
     return ProviderSettings(
         name=row.name,
         origin=origin,
         row=row,
         base_url=base_url,
-        keys=tuple(keys),
+        keys=keys,
         attempt_timeout_s=defaults.attempt_timeout_s,
         max_retries=defaults.max_retries,
         retry_backoff_initial_ms=defaults.retry_backoff_initial_ms,

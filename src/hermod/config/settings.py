@@ -43,6 +43,8 @@ class ClientSettings:
     prometheus_labels: tuple[str, ...] = ()
     """Labels that `x-bf-prom-<label>` may set."""
     compat: CompatSettings = field(default_factory=CompatSettings)
+    allow_direct_keys: bool = False
+    """Whether callers may bring keys of providers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +116,15 @@ class Settings:
     """By name. The built-in mock is not among them."""
     custom_names: frozenset[str]
     """Model prefixes the operator made up, including those whose adapter is still to come."""
+    unconfigured: Mapping[str, ProviderSettings] = field(
+        default_factory=dict[str, ProviderSettings], repr=False
+    )
+    """Providers of the table that nobody configured, for callers who bring a key; none where they
+    may not."""
     prices: Mapping[str, OwnPrice] = field(default_factory=dict[str, OwnPrice])
+    """`hermod.prices`: what models cost, by `provider/model`; a `*` at the end is any rest."""
     cloud: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     """What the environment says of the clouds' own credentials (`AWS_…`, `AZURE_…`, …)."""
-    """`hermod.prices`: what models cost, by `provider/model`; a `*` at the end is any rest."""
 
 
 class Ignored(NamedTuple):

@@ -94,7 +94,7 @@ def of_app_dir(app_dir: Path) -> list[Finding]:
 
 def of_network_disk(database: Path) -> Finding | None:
     """A warning when the embedded database lies on a disk of another machine."""
-    kind = file_system(database.absolute())
+    kind = file_system(database.resolve())
     if not _NETWORK_DISKS.fullmatch(kind):
         return None
     return _data(

@@ -11,15 +11,17 @@ the targets of a job take turns (product.md M2, M3; wire-contract 8.4, 8.5):
 """
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, cast
 
 from hermod.domain.failure import Failure
 from hermod.domain.outcome import Fault, Retryable
-from hermod.domain.retry import GiveUp, RetryPolicy, TryAgain, decide
+from hermod.domain.retry import GiveUp, RetryPolicy, decide
 
 _EXHAUSTED: Final = "upstream_credentials_exhausted"
-_NO_FALLBACK: Final = frozenset({"request_cancelled"})
+_ERROR_BYTES: Final = 64 * 1024
+_NO_FALLBACK: Final = frozenset({"request_cancelled", "secrets_unreadable"})
 _NO_FALLBACK_TYPES: Final = frozenset({"missing_required_headers"})
 
 
@@ -43,32 +45,46 @@ class Progress(NamedTuple):
     first: Failure | None = None
     """The error of the job's own provider."""
 
+    @property
+    def comes_again(self) -> bool:
+        """Whether the target's turn was given to others before."""
+        return self.at in self.put_off
+
     def encode(self) -> str | None:
         """As JSON text, None when there is nothing to remember."""
-        if self == _START:
-            return None
         members = {
             name: value
             for name, value, usual in zip(self._fields, self, _START, strict=True)
             if value != usual
         }
         if self.first is not None:
-            members["first"] = json.loads(self.first.to_json())
-        return json.dumps(members, separators=(",", ":"))
+            whole = self.first.to_json()
+            if len(whole) > _ERROR_BYTES:
+                # It lies beside what every claim looks at: without what was sent and what came.
+                whole = replace(self.first, raw_request=None, raw_response=None).to_json()
+            members["first"] = json.loads(whole)
+        return json.dumps(members, separators=(",", ":")) if members else None
 
     @staticmethod
     def decode(text: str | None) -> "Progress":
         """What `encode` wrote. Raises ValueError for what it did not."""
         if text is None:
             return _START
-        members = cast("dict[str, Any]", json.loads(text))
-        known = {name: value for name, value in members.items() if name in Progress._fields}
-        for name in ("dead", "seen", "put_off"):
-            if name in known:
-                known[name] = tuple(known[name])
-        if "first" in known:
-            known["first"] = Failure.of_json(known["first"])
-        return Progress(**known)
+        try:
+            members = cast("dict[str, Any]", json.loads(text))
+            tired, first = members.get("tired"), members.get("first")
+            return Progress(
+                at=int(members.get("at", 0)),
+                spent_before=int(members.get("spent_before", 0)),
+                attempts_before=int(members.get("attempts_before", 0)),
+                dead=tuple(map(str, members.get("dead", ()))),
+                tired=None if tired is None else str(tired),
+                seen=tuple(map(int, members.get("seen", ()))),
+                put_off=tuple(map(int, members.get("put_off", ()))),
+                first=None if first is None else Failure.of_json(first),
+            )
+        except (AttributeError, TypeError, ValueError, RecursionError):
+            raise ValueError("no progress of a job") from None
 
 
 _START: Final = Progress()
@@ -83,8 +99,8 @@ class Surroundings(NamedTuple):
     """How many other keys of this target could be used, those refused not counted."""
     key_name: str | None
     """The key that was used."""
-    targets: int
-    """How many there are, the job's own included."""
+    targets: Collection[int]
+    """Those that can be called, in order: 0 is the job's own, n its n-th fallback."""
     spent: int
     """Attempts of the job before this one that used up a try."""
     attempt: int
@@ -116,53 +132,37 @@ class Again:
 
 def next_step(fault: Fault, progress: Progress, around: Surroundings) -> End | Again:
     """What follows a call that failed."""
-    spent = around.spent - progress.spent_before
-    waits = around.attempt - 1 - progress.attempts_before - spent
     if fault.retryable is Retryable.OTHER_KEY:
         return _other_key(fault, progress, around)
-    if fault.retryable is Retryable.RATE_LIMITED and around.other_keys:
-        rotated = _rotated(fault, progress, around, spent, waits)
-        if rotated is not None:
-            return rotated
+    spent = around.spent - progress.spent_before
+    waits = max(around.attempt - 1 - progress.attempts_before - spent, 0)
+    tired = progress._replace(tired=around.key_name)
+    if _says_when(fault) and waits < around.other_keys and around.policy.max_retries:
+        # Once per key; after a round of them the wait is worth waiting.
+        return Again(0.0, spent=False, progress=tired)
     decision = decide(
         fault,
         around.policy,
         spent=spent,
-        waits=max(waits, 0),
+        waits=waits,
         remaining_s=around.remaining_s,
         chance=around.chance,
     )
     if isinstance(decision, GiveUp):
         return _next_target(fault, progress, around, ended=True)
-    if not decision.keeps_slot:
+    held = fault.retryable is Retryable.HELD
+    stays = decision.keeps_slot and not (held and not progress.comes_again)
+    if not stays and not (around.waits and progress.comes_again):
         # Rather elsewhere at once than here after a while.
-        elsewhere = _next_target(fault, progress, around, ended=False)
-        if isinstance(elsewhere, Again) or not around.waits:
+        ended = not around.waits and (progress.comes_again or not held)
+        elsewhere = _next_target(fault, progress, around, ended=ended)
+        if isinstance(elsewhere, Again) or ended:
             return elsewhere
-    return Again(decision.delay_s, decision.spent, progress._replace(tired=around.key_name))
-
-
-def _rotated(
-    fault: Fault, progress: Progress, around: Surroundings, spent: int, waits: int
-) -> Again | None:
-    """Another key after a 429: at once if this key has to wait anyway, else after the backoff."""
-    if around.policy.max_retries == 0:
-        return None
-    tired = progress._replace(tired=around.key_name)
-    if fault.retry_after_s is not None:
-        # Once per key; after a round of them the wait is worth waiting.
-        return Again(0.0, spent=False, progress=tired) if waits < around.other_keys else None
-    decision = decide(
-        fault,
-        around.policy,
-        spent=spent,
-        waits=max(waits, 0),
-        remaining_s=around.remaining_s,
-        chance=around.chance,
-    )
-    if isinstance(decision, TryAgain) and decision.keeps_slot:
-        return Again(decision.delay_s, decision.spent, tired)
-    return None
+        if not around.waits:
+            # Nobody was asked, and nobody is left to ask: our own caution refuses nobody.
+            put_off = (*progress.put_off, progress.at)
+            return Again(0.0, spent=False, progress=progress._replace(put_off=put_off))
+    return Again(decision.delay_s, decision.spent, tired)
 
 
 def _other_key(fault: Fault, progress: Progress, around: Surroundings) -> End | Again:
@@ -203,14 +203,9 @@ def _next_target(
     put_off, seen = progress.put_off, progress.seen
     if ended:
         seen = (*seen, at)
-    elif at in put_off:
-        # It has been put off before: now it waits, or is given up by a caller who cannot.
-        if around.waits:
-            return End(first or fault.failure)
-        seen = (*seen, at)
     else:
         put_off = (*put_off, at)
-    fresh = [n for n in range(around.targets) if n not in seen and n not in put_off]
+    fresh = [n for n in around.targets if n not in seen and n not in put_off]
     again = [n for n in put_off if n not in seen and n != at]
     if not fresh and not again:
         return End(first or fault.failure)
@@ -231,6 +226,8 @@ def _next_target(
 
 def _free(fault: Fault) -> bool:
     """Whether the attempt costs no try: nothing was sent, or the upstream said when to come."""
-    if fault.retryable in {Retryable.HELD, Retryable.OTHER_KEY}:
-        return True
+    return fault.retryable in {Retryable.HELD, Retryable.OTHER_KEY} or _says_when(fault)
+
+
+def _says_when(fault: Fault) -> bool:
     return fault.retryable is Retryable.RATE_LIMITED and fault.retry_after_s is not None

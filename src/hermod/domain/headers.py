@@ -36,5 +36,10 @@ CREDENTIAL_HEADERS: Final = frozenset(
 HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110, 5.6.2."""
 
+SECRET_NAME: Final = re.compile(
+    "auth|key|token|secret|cookie|passw|credential|signature", re.IGNORECASE
+)
+"""Names of headers whose values nobody else may read."""
+
 UNSENDABLE: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")
 """What may not stand in a header's value: controls but the tab, and anything beyond Latin-1."""

@@ -18,7 +18,8 @@ class Options(NamedTuple):
     content_type: str | None = None
     """Of a multipart body, with its boundary."""
     forward: tuple[tuple[str, str], ...] = ()
-    """Headers for the upstream, in the order they came, names in lower case, repeats kept."""
+    """Headers for the upstream, in the order they came, names in lower case, repeats kept. Not
+    stored as they are where there is a key to seal them with."""
     labels: Mapping[str, str] = _NONE
     """Metadata of the job (`x-bf-lh-<label>`, `client.logging_headers`)."""
     dimensions: Mapping[str, str] = _NONE
@@ -50,6 +51,8 @@ class Options(NamedTuple):
     """Whether it is one of OpenAI's background responses."""
     door: str | None = None
     """The integration route that made the job; None for our own."""
+    sealed: str | None = None
+    """What nobody may read in the store (`JobSecrets`)."""
 
     def encode(self) -> str | None:
         """As JSON text, None when everything is as usual."""
@@ -133,6 +136,7 @@ _READ: Final[Mapping[str, Callable[[object], object]]] = {
     "baggage": _text,
     "background": _flag,
     "door": _text,
+    "sealed": _text,
 }
 """How each member is read; None for a value of another type."""
 

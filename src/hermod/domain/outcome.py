@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from hermod.domain.failure import Failure
 from hermod.domain.usage import Usage
@@ -29,8 +30,7 @@ class Native:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The upstream answered and the answer was accepted."""
 
     body: bytes

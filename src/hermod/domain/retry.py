@@ -69,7 +69,7 @@ def decide(
     `spent` counts the earlier attempts that used up a try, `waits` those that did not,
     `remaining_s` is the time to the job's deadline. A 429 that says when to come back costs no
     try, and neither does a call that the gateway itself held back: the job waits it out until its
-    deadline.
+    deadline, which then is what ends it.
     """
     held = fault.retryable is Retryable.HELD
     hopeless = fault.retryable in {Retryable.NO, Retryable.OTHER_KEY}
@@ -84,6 +84,6 @@ def decide(
     delay_s = backoff_s(patient, waits, chance) if free else backoff_s(policy, spent, chance)
     if asked_s is not None:
         delay_s = max(delay_s, min(asked_s, RETRY_AFTER_CAP_S))
-    if delay_s >= remaining_s:
+    if delay_s >= remaining_s and not held:
         return GiveUp(deadline_passed=True)
     return TryAgain(delay_s, spent=not free)

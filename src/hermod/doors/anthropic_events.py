@@ -18,7 +18,7 @@ from hermod.doors.anthropic_reply import (
     tool_use,
     usage,
 )
-from hermod.kinds import sse
+from hermod.kinds import own_words, sse
 
 _CUT_SHORT: Final = "the stream ended before the response was complete"
 _UNEXPLAINED: Final = "the response failed"
@@ -101,6 +101,11 @@ class Events:
 
     def _take(self, event: told.Members, name: str) -> None:
         if not event:
+            return
+        own = own_words.event_in(event.get(own_words.MEMBER), own_words.ANTHROPIC)
+        if own is not None:
+            self._out.append(sse.written(own.data.encode(), own.name or None))
+            self._ended = own.name == "message_stop"
             return
         kind = told.text(event.get("type"))
         if kind not in self._takers and (name == "error" or "error" in event):

@@ -10,11 +10,15 @@ from typing import Final
 import msgspec
 
 from hermod.doors import told
+from hermod.kinds import own_words
 
 Block = dict[str, object]
 
 UNTYPED_ERROR: Final = "api_error"
 """The type of an error that has none (wire-contract 6.3)."""
+
+_NOTHING: Final[Block] = {"type": "text", "text": ""}
+"""A client that polls takes an empty content for "not yet" (wire-contract 6.2)."""
 
 _SERVICE_TIERS: Final = {"default": "standard", "priority": "priority", "batch": "batch"}
 
@@ -25,6 +29,13 @@ def from_response(result: bytes, model: str) -> bytes:
     Its `extra_fields` stay, and its id is the upstream's (wire-contract 6.2).
     """
     response = told.members(result)
+    own = own_words.answer_in(response, own_words.ANTHROPIC)
+    if own:
+        if not told.items(own.get("content")):
+            own["content"] = msgspec.Raw(msgspec.json.encode([_NOTHING]))
+        if "extra_fields" in response:
+            own["extra_fields"] = response["extra_fields"]
+        return msgspec.json.encode(own)
     items = [told.members(item) for item in told.items(response.get("output"))]
     content = [block for item in items for block in blocks(item)]
     message: dict[str, object] = {
@@ -32,8 +43,7 @@ def from_response(result: bytes, model: str) -> bytes:
         "type": "message",
         "role": "assistant",
         "model": told.text(response.get("model")) or model,
-        # Never empty: a client that polls takes an empty content for "not yet" (wire-contract 6.2).
-        "content": content or [{"type": "text", "text": ""}],
+        "content": content or [_NOTHING],
         "stop_reason": stop_reason(
             response,
             called=any(block["type"] == "tool_use" for block in content),

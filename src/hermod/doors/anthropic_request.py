@@ -6,7 +6,7 @@ Carried as undocumented fields, which reach an upstream only on request: `stop` 
 Refused, as the answer would be another one without them: see `_NOT_CARRIED`.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Final
 
 import msgspec
@@ -14,7 +14,9 @@ import msgspec
 from hermod.domain.errors import bad_request
 from hermod.doors.anthropic_input import input_items, joined_text
 from hermod.doors.asked import Fields, Value, read
+from hermod.doors.own_words import Speaks, carried, nobody
 from hermod.doors.prefix import with_provider
+from hermod.kinds import own_words
 
 DEFAULT_PROVIDER: Final = "anthropic"
 
@@ -26,6 +28,8 @@ _NUMBERS: Final = {
     "top_k": "top_k",
 }
 _CARRIED: Final = {"thinking": "thinking", "fallbacks": "fallbacks"}
+_OURS: Final = frozenset({"model", "stream", "fallbacks"})
+"""Members that the gateway sees to, whoever is asked."""
 _SERVICE_TIERS: Final = {"auto": "auto", "standard_only": "default"}
 _EFFORTS: Final = {
     "low": "low",
@@ -42,18 +46,57 @@ _MEDIUM_BUDGET: Final = 16_384
 """Tokens of thinking up to which the effort is low, and medium."""
 
 
-def to_responses(body: bytes, known_providers: Container[str]) -> bytes:
+def to_responses(
+    body: bytes,
+    known_providers: Container[str],
+    speaks: Speaks = nobody,
+    headers: Mapping[str, str] | None = None,
+) -> bytes:
     """The Responses request that asks for the same.
+
+    A model that `speaks` Anthropic's words is asked in them, and `headers` (of Anthropic's) go with
+    them; then only a fallback that does not speak them needs a translation.
 
     Raises `Refused` (400) naming the place, for a wrong type and for what cannot be carried. What
     the Responses kind checks itself, such as `model`, is left to it.
     """
     asked = read(body)
-    asked.refuse(*_NOT_CARRIED)
     out: dict[str, object] = {}
     model = asked.get("model")
     if model is not None:
         out["model"] = with_provider(model.text(), known_providers, DEFAULT_PROVIDER)
+    if not _needs_translation(asked, out.get("model"), speaks):
+        out |= own_words.instead_of_ours(own_words.ANTHROPIC)
+        _add_own(asked, out, headers)
+        return msgspec.json.encode(out)
+    _translate(asked, out)
+    if model is not None and speaks(str(out["model"]), own_words.ANTHROPIC):
+        _add_own(asked, out, headers)
+    return msgspec.json.encode(out)
+
+
+def _needs_translation(asked: Fields, model: object, speaks: Speaks) -> bool:
+    """Whether anybody may be asked who knows our words only."""
+    fallbacks = asked.get("fallbacks")
+    named = [] if fallbacks is None else fallbacks.items()
+    targets = [each.text() if each.is_text else "" for each in named]
+    return not all(speaks(str(each), own_words.ANTHROPIC) for each in (model, *targets))
+
+
+def _add_own(asked: Fields, out: dict[str, object], headers: Mapping[str, str] | None) -> None:
+    if "messages" not in asked:
+        raise bad_request("messages is required")
+    stream = asked.get("stream")
+    if stream is not None:
+        out["stream"] = stream.flag()
+    fallbacks = asked.raw("fallbacks")
+    if fallbacks is not None:
+        out["fallbacks"] = fallbacks
+    out[own_words.MEMBER] = carried(own_words.ANTHROPIC, asked, _OURS, headers)
+
+
+def _translate(asked: Fields, out: dict[str, object]) -> None:
+    asked.refuse(*_NOT_CARRIED)
     system = asked.get("system")
     if system is not None:
         out["instructions"] = joined_text(system)
@@ -85,7 +128,6 @@ def to_responses(body: bytes, known_providers: Container[str]) -> bytes:
     _add_tools(asked, out)
     _add_reasoning(asked, out)
     _add_format(asked, out)
-    return msgspec.json.encode(out)
 
 
 def _add_tools(asked: Fields, out: dict[str, object]) -> None:

@@ -15,7 +15,7 @@ from hermod.doors.genai_reply import (
     shown_error,
     spoken,
 )
-from hermod.kinds import sse
+from hermod.kinds import own_words, sse
 
 _CUT_SHORT: Final = "the stream ended before the response was complete"
 _UNEXPLAINED: Final = "the response failed"
@@ -55,6 +55,8 @@ class Chunks:
         """Id, model and usage, as last told."""
         self._out: list[bytes] = []
         self._sent_any = False
+        self._is_own = False
+        """Whether it is Google's own stream: then only its end says that it is whole."""
         self._ended = False
 
     @property
@@ -110,9 +112,14 @@ class Chunks:
 
     def _take(self, data: bytes) -> None:
         if data.strip() == b"[DONE]":
-            self._finish() if self._is_complete else self._break_off(_GATEWAY_FAULT, _CUT_SHORT)
+            self._end_of_stream()
             return
         chunk = told.members(data)
+        own = own_words.event_in(chunk.get(own_words.MEMBER), own_words.GOOGLE)
+        if own is not None:
+            self._is_own = True
+            self._send(own.data.encode())
+            return
         if "error" in chunk:
             error = told.members(chunk["error"])
             status = told.count(chunk.get("status_code")) or told.count(error.get("code"))
@@ -128,6 +135,14 @@ class Chunks:
         if candidates:
             around = {name: raw for name, raw in self._around.items() if name != "usage"}
             self._send(msgspec.json.encode(response(around, candidates)))
+
+    def _end_of_stream(self) -> None:
+        if self._is_own:
+            self._close()
+        elif self._is_complete:
+            self._finish()
+        else:
+            self._break_off(_GATEWAY_FAULT, _CUT_SHORT)
 
     def _grow(self, piece: told.Members) -> dict[str, object] | None:
         """Take a piece of a choice; the candidate to send at once, if there is one."""

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from hermod.doors import told
+from hermod.kinds import own_words
 
 Part = dict[str, object]
 
@@ -48,6 +49,9 @@ _METHODS: Final = (
 def from_chat(result: bytes) -> bytes:
     """The GenerateContentResponse of a chat completion. Never raises."""
     completion = told.members(result)
+    own = own_words.answer_in(completion, own_words.GOOGLE)
+    if own:
+        return msgspec.json.encode(own)
     candidates = [
         _candidate(told.members(choice), index)
         for index, choice in enumerate(told.items(completion.get("choices")))

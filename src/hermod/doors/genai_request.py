@@ -14,7 +14,9 @@ import msgspec
 from hermod.doors.asked import Fields, Value, read
 from hermod.doors.genai_contents import camel, messages
 from hermod.doors.genai_schema import json_schema
+from hermod.doors.own_words import Speaks, carried, nobody
 from hermod.doors.prefix import with_provider
+from hermod.kinds import own_words
 
 DEFAULT_PROVIDER: Final = "gemini"
 
@@ -43,6 +45,8 @@ _LEVELS: Final = {
     "THINKING_LEVEL_UNSPECIFIED": "",
 }
 _JSON: Final = "application/json"
+_OURS: Final = frozenset({"model", "fallbacks"})
+"""Members that the gateway sees to: the model is in the path."""
 _LOW_BUDGET: Final = 1_024
 _MEDIUM_BUDGET: Final = 8_192
 """Tokens of thinking up to which the effort is low, and medium."""
@@ -54,18 +58,24 @@ def model_named(path: str, known_providers: Container[str]) -> str:
 
 
 def to_chat(
-    model: str, body: bytes, known_providers: Container[str], *, stream: bool = False
+    model: str,
+    body: bytes,
+    known_providers: Container[str],
+    *,
+    stream: bool = False,
+    speaks: Speaks = nobody,
 ) -> bytes:
     """The chat completion that asks for the same. `model` is the one of the path.
 
-    Raises `Refused` (400) naming the place, for a wrong type and for what cannot be carried.
+    A model that `speaks` Google's words is asked in them. Raises `Refused` (400) naming the place,
+    for a wrong type and for what cannot be carried.
     """
+    named = model_named(model, known_providers)
+    if speaks(named, own_words.GOOGLE):
+        return _in_own_words(named, read(body), stream=stream)
     asked = read(body, camel)
     asked.refuse("cachedContent")
-    out: dict[str, object] = {
-        "model": model_named(model, known_providers),
-        "messages": messages(asked),
-    }
+    out: dict[str, object] = {"model": named, "messages": messages(asked)}
     if stream:
         out["stream"] = True
         out["stream_options"] = {"include_usage": True}
@@ -73,6 +83,14 @@ def to_chat(
     config = asked.get("generationConfig")
     if config is not None:
         _add_config(config.fields(), out)
+    return msgspec.json.encode(out)
+
+
+def _in_own_words(model: str, asked: Fields, *, stream: bool) -> bytes:
+    words = carried(own_words.GOOGLE, asked, _OURS)
+    out = {"model": model, **own_words.instead_of_ours(own_words.GOOGLE), own_words.MEMBER: words}
+    if stream:
+        out["stream"] = True
     return msgspec.json.encode(out)
 
 

@@ -1,12 +1,15 @@
 """Resolve a caller to a principal, once, at the edge."""
 
 import hmac
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from hermod.domain.errors import Refused
 from hermod.domain.failure import Failure
+from hermod.domain.headers import UNSENDABLE
 from hermod.domain.job import Principal
+from hermod.domain.provider import Secret
 
 TENANT: Final = "default"
 OPEN: Final = Principal(TENANT, "open")
@@ -21,6 +24,9 @@ _PRECEDENCE: Final = (b"x-bf-vk", b"authorization", b"x-api-key", b"x-goog-api-k
 come twice, as the server refuses that."""
 _HOLD_CREDENTIALS: Final = frozenset(_PRECEDENCE)
 _VIRTUAL_KEY: Final = b"sk-bf-"
+_DIRECT: Final = b"x-bf-direct-key"
+_JWT: Final = re.compile(rb"eyJ[\w-]+\.[\w-]+\.[\w-]*")
+"""RFC 7515, compact; its header is a JSON object."""
 
 
 class Access:
@@ -31,11 +37,15 @@ class Access:
     loopback every SDK's dummy key works (design.md 8, 2).
     """
 
-    def __init__(self, admin_token: str, *, enforced: bool) -> None:
+    def __init__(
+        self, admin_token: str, *, enforced: bool, takes_direct_keys: bool = False
+    ) -> None:
+        """`takes_direct_keys`: whether callers may bring keys of providers."""
         if enforced and not admin_token:
             raise ValueError("access cannot be enforced without an admin token")
         self._token = admin_token.encode()
         self._enforced = enforced
+        self.takes_direct_keys = takes_direct_keys
 
     def resolve(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
         """Who sent a request with these headers, their names in lower case.
@@ -61,6 +71,40 @@ class Access:
             return NOBODY if self._enforced else OPEN
         return principal
 
+    def direct_key(self, headers: Iterable[tuple[bytes, bytes]]) -> Secret | None:
+        """The caller's own provider key, where such are allowed (wire-contract 2.2).
+
+        It says nothing about who asks. `x-bf-direct-key: false` keeps the gateway from taking an
+        SDK's dummy for one; a JWT is taken for one only with `true`, as it says who somebody is,
+        and is not for providers.
+        """
+        if not self.takes_direct_keys:
+            return None
+        given: dict[bytes, bytes] = {}
+        wish = b""
+        for name, value in headers:
+            if name == _DIRECT:
+                wish = value.strip().lower()
+            elif name in _HOLD_CREDENTIALS:
+                given[name] = value
+        if wish == b"false":
+            return None
+        for name in _PRECEDENCE[1:]:
+            secret = given.get(name, b"").strip()
+            if name == b"authorization":
+                secret = _after_scheme(secret)
+            if not secret or self._is_ours(secret):
+                continue
+            text = secret.decode("latin-1")
+            if not UNSENDABLE.search(text) and (wish == b"true" or not _JWT.fullmatch(secret)):
+                return Secret(text)
+        return None
+
+    def _is_ours(self, secret: bytes) -> bool:
+        """Whether it is a credential of the gateway's, in whichever header: never passed on."""
+        is_token = bool(self._token) and hmac.compare_digest(secret, self._token)
+        return is_token or secret[:6].lower() == _VIRTUAL_KEY
+
     def _who(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
         given = {name: value for name, value in headers if name in _HOLD_CREDENTIALS}
         if given and (known := self._bearer_of(given)) is not None:
@@ -82,3 +126,11 @@ class Access:
             if name == b"x-bf-vk" or secret[:6].lower() == _VIRTUAL_KEY:
                 return _UNKNOWN_KEY
         return None
+
+
+def _after_scheme(value: bytes) -> bytes:
+    """The token of an `Authorization`, with `Bearer` before it or nothing at all."""
+    scheme, _, token = value.partition(b" ")
+    if scheme.lower() == b"bearer":
+        return token.strip()
+    return b"" if token else value

@@ -6,8 +6,10 @@ from typing import Final, NamedTuple
 
 from hermod.domain.errors import Refused, bad_request
 from hermod.domain.failure import Failure
+from hermod.domain.headers import UNSENDABLE
 from hermod.domain.job import WIRE_STATUS, JobView
 from hermod.doors import anthropic_reply, anthropic_request, genai_embedding, genai_request, openai
+from hermod.doors.own_words import Speaks, nobody
 from hermod.doors.prefix import prefixed, spread, with_provider
 from hermod.http.door_shapes import OPENAI, Anthropic, GenAi, GenAiEmbedding
 from hermod.http.front_doors import Door, FrontDoors
@@ -23,6 +25,7 @@ from hermod.kinds.responses import RESPONSES
 _SECOND: Final = 1_000_000
 _FRAMEWORKS: Final = ("litellm", "langchain", "pydanticai")
 """Each has a prefix of its own, with all doors behind it."""
+_ANTHROPICS: Final = frozenset({b"anthropic-version", b"anthropic-beta"})
 _GENAI_VERSIONS: Final = ("v1beta", "v1")
 _NOT_OPENAIS: Final = frozenset({"rerank", "ocr"})
 _PLACEHOLDERS: Final[dict[str, Callable[[JobView], bytes]]] = {
@@ -46,15 +49,15 @@ class DoorRoute(NamedTuple):
     door: Door
 
 
-def door_routes(known_providers: Container[str]) -> Iterator[DoorRoute]:
-    """Every door of OpenAI's and Anthropic's clients."""
+def door_routes(known_providers: Container[str], speaks: Speaks = nobody) -> Iterator[DoorRoute]:
+    """Every door of OpenAI's and Anthropic's clients. `speaks`: see doors/own_words.py."""
     kinds = [kind for kind in KINDS if kind.request_type not in _NOT_OPENAIS]
     for root, integration in _openai_roots():
         for kind in kinds:
             door = _openai_door(kind, integration, known_providers)
             yield DoorRoute(f"{root}/{kind.path}", door)
     for root, integration in _anthropic_roots():
-        yield DoorRoute(root, _anthropic_door(integration, known_providers))
+        yield DoorRoute(root, _anthropic_door(integration, known_providers, speaks))
 
 
 def anthropic_roots() -> Iterator[str]:
@@ -133,7 +136,7 @@ def _openai_door(kind: AnyKind, integration: str, known_providers: Container[str
     )
 
 
-def _with_openai(known_providers: Container[str], asked: Asked) -> Asked:
+def _with_openai(known_providers: Container[str], asked: Asked, _: Request) -> Asked:
     """The request with `openai/` in front of a model that names no provider."""
     if asked.form is not None:
         fields = tuple(
@@ -145,10 +148,11 @@ def _with_openai(known_providers: Container[str], asked: Asked) -> Asked:
     return Asked(prefixed(spread(asked.body), "openai", known_providers))
 
 
-def _anthropic_door(integration: str, known_providers: Container[str]) -> Door:
-    def translate(asked: Asked) -> Asked:
+def _anthropic_door(integration: str, known_providers: Container[str], speaks: Speaks) -> Door:
+    def translate(asked: Asked, request: Request) -> Asked:
         assert isinstance(asked.body, bytes)
-        return Asked(anthropic_request.to_responses(asked.body, known_providers))
+        headers = _anthropics(request)
+        return Asked(anthropic_request.to_responses(asked.body, known_providers, speaks, headers))
 
     return Door(
         kind=RESPONSES,
@@ -157,6 +161,17 @@ def _anthropic_door(integration: str, known_providers: Container[str]) -> Door:
         translate=translate,
         placeholder=lambda job: anthropic_reply.placeholder(job.id, _model(job)),
     )
+
+
+def _anthropics(request: Request) -> dict[str, str]:
+    """The headers that say which version of Anthropic's API a client means."""
+    given = [
+        (name.decode(), value.decode("latin-1"))
+        for name, value in request.scope["headers"]
+        if name in _ANTHROPICS and UNSENDABLE.search(value.decode("latin-1")) is None
+    ]
+    # A list may come in several headers (RFC 9110, 5.3).
+    return {name: ",".join(value for other, value in given if other == name) for name, _ in given}
 
 
 class Elsewhere:
@@ -184,9 +199,12 @@ def not_offered(what: str) -> Failure:
 class GenAiDoors:
     """`POST …/v1beta/models/{model}:{method}`."""
 
-    def __init__(self, doors: FrontDoors, known_providers: Container[str]) -> None:
+    def __init__(
+        self, doors: FrontDoors, known_providers: Container[str], speaks: Speaks = nobody
+    ) -> None:
         self._doors = doors
         self._known_providers = known_providers
+        self._speaks = speaks
 
     async def call(self, request: Request) -> Response | Streamed:
         """What the method at the end of the path asks for."""
@@ -206,7 +224,9 @@ class GenAiDoors:
             sse = b"alt=sse" in request.scope["query_string"].split(b"&")
 
             def to_chat(body: bytes) -> bytes:
-                return genai_request.to_chat(model, body, self._known_providers, stream=stream)
+                return genai_request.to_chat(
+                    model, body, self._known_providers, stream=stream, speaks=self._speaks
+                )
 
             return self._translated(CHAT_COMPLETION, GenAi(sse=sse), to_chat)
         if method in {"embedContent", "batchEmbedContents"}:
@@ -219,7 +239,7 @@ class GenAiDoors:
         return None
 
     def _translated(self, kind: AnyKind, shape: GenAi, translate: Callable[[bytes], bytes]) -> Door:
-        def asked_of(asked: Asked) -> Asked:
+        def asked_of(asked: Asked, _: Request) -> Asked:
             if not isinstance(asked.body, bytes):
                 raise bad_request("invalid request format: a JSON body is expected")
             return Asked(translate(asked.body))

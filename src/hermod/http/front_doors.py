@@ -42,8 +42,8 @@ class Door:
     """Which one; None for our own routes."""
     shape: Callable[[str], Shape] = lambda _: NATIVE
     """Of the model that was asked for."""
-    translate: Callable[[Asked], Asked] = lambda asked: asked
-    """The request as one of ours. Raises Refused."""
+    translate: Callable[[Asked, Request], Asked] = lambda asked, _: asked
+    """The request as one of ours; of what came with it only the headers. Raises Refused."""
     placeholder: Callable[[JobView], bytes] | None = None
     """What the caller of a job gets while it is not done; None where the route takes no jobs."""
     background: bool = False
@@ -78,7 +78,7 @@ class FrontDoors:
                 size = size_of(taken.asked.body)
                 if door.integration is not None:
                     model = await beside(size, _model_of, taken.asked)
-                asked = await beside(size, door.translate, taken.asked)
+                asked = await beside(size, door.translate, taken.asked, request)
                 self._reception.require_store()
                 if is_async:
                     return await self._create(door, taken, asked)

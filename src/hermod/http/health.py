@@ -1,9 +1,10 @@
 """Health routes and metrics, answered by every role on its own port."""
 
 import json
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from hermod.domain.errors import StoreError
 from hermod.http.lifecycle import Lifecycle
@@ -17,10 +18,18 @@ _PLAIN = ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),)
 class Health:
     """The handlers. None of them needs a credential, none shows more than numbers."""
 
-    def __init__(self, count_jobs: CountJobs, lifecycle: Lifecycle, version: str) -> None:
+    def __init__(
+        self,
+        count_jobs: CountJobs,
+        lifecycle: Lifecycle,
+        version: str,
+        unpriced: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
+        """`unpriced` counts, by provider, this process's answers whose cost is not known."""
         self._count_jobs = count_jobs
         self._lifecycle = lifecycle
         self._version = version
+        self._unpriced = unpriced
 
     async def health(self, _: Request) -> Response:
         """`GET /health`, in Bifrost's shape (product.md 4.2).
@@ -60,14 +69,18 @@ class Health:
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         full = self._count_jobs.storage_full
-        registry.register(_JobMetrics(counts, self._version, storage_full=full))
+        metrics = _JobMetrics(counts, self._version, self._unpriced(), storage_full=full)
+        registry.register(metrics)
         return Response(200, generate_latest(registry), _PLAIN)
 
 
 class _JobMetrics:
     """One scrape's worth of counters."""
 
-    def __init__(self, counts: Counts, version: str, *, storage_full: bool) -> None:
+    def __init__(
+        self, counts: Counts, version: str, unpriced: Mapping[str, int], *, storage_full: bool
+    ) -> None:
+        self._unpriced = unpriced
         self._counts = counts
         self._version = version
         self._storage_full = storage_full
@@ -87,7 +100,12 @@ class _JobMetrics:
             "hermod_storage_full", "1 when the last write found the disk of the store full."
         )
         full.add_metric([], int(self._storage_full))
-        return [info, jobs, full]
+        unpriced = CounterMetricFamily(
+            "hermod_unpriced_calls", "Answers whose cost is not known.", labels=["provider"]
+        )
+        for provider, n in sorted(self._unpriced.items()):
+            unpriced.add_metric([provider], n)
+        return [info, jobs, full, unpriced]
 
 
 def _state(status: int, word: str, **components: str) -> Response:

@@ -7,6 +7,7 @@ from typing import Self
 from hermod.domain.errors import Refused
 from hermod.domain.failure import Failure
 from hermod.domain.job import Principal
+from hermod.domain.provider import Secret
 from hermod.governance.access import Access
 from hermod.http.body import ByteBudget, Hold, read_body
 from hermod.http.lifecycle import Lifecycle
@@ -20,7 +21,7 @@ from hermod.kinds.kind import AnyKind, FormKind
 class Taken:
     """A request that was received; its body is held within a `with` block."""
 
-    __slots__ = ("_hold", "_received", "asked", "headers", "principal")
+    __slots__ = ("_direct_key", "_hold", "_received", "asked", "headers", "principal")
 
     def __init__(
         self,
@@ -29,12 +30,14 @@ class Taken:
         headers: RequestHeaders,
         hold: Hold,
         received: Received | None,
+        direct_key: Secret | None,
     ) -> None:
         self.asked = asked
         self.principal = principal
         self.headers = headers
         self._hold = hold
         self._received = received
+        self._direct_key = direct_key
 
     @property
     def job_headers(self) -> JobHeaders:
@@ -43,7 +46,13 @@ class Taken:
         options = headers.options
         if self._received is not None:
             options = options._replace(content_type=self._received.content_type)
-        return JobHeaders(headers.result_ttl, headers.request_id, headers.on_unknown, options)
+        return JobHeaders(
+            headers.result_ttl,
+            headers.request_id,
+            headers.on_unknown,
+            options,
+            self._direct_key,
+        )
 
     def __enter__(self) -> Self:
         try:
@@ -109,12 +118,15 @@ class Reception:
         scope = request.scope
         principal = self._access.resolve(scope["headers"])
         headers = read_headers(scope["headers"], self._rules, is_async=is_async)
+        access = self._access
+        direct_key = access.direct_key(scope["headers"]) if access.takes_direct_keys else None
         if isinstance(kind, FormKind):
             received = await read_form(
                 scope, request.receive, self._body_cap, self._budget, self._spool_dir
             )
             asked = Asked(received.body, received.form)
             hold = self._budget.hold(received.memory_bytes)
-            return Taken(asked, principal, headers, hold, received)
+            return Taken(asked, principal, headers, hold, received, direct_key)
         body = await read_body(scope, request.receive, self._body_cap, self._budget)
-        return Taken(Asked(body), principal, headers, self._budget.hold(len(body)), None)
+        hold = self._budget.hold(len(body))
+        return Taken(Asked(body), principal, headers, hold, None, direct_key)

@@ -4,14 +4,13 @@ Money, limits and history have one path (design.md 8, 21).
 """
 
 import asyncio
-from functools import partial
 from typing import Final, NamedTuple
 
 from hermod.domain.errors import Refused
 from hermod.domain.failure import Failure
-from hermod.domain.job import Claim, Mode, NewJob, Principal
+from hermod.domain.job import Mode, Principal
 from hermod.domain.live import Live, Sink
-from hermod.jobs.intake import Asked, Intake, JobHeaders, claimed
+from hermod.jobs.intake import Asked, Intake, JobHeaders, stored
 from hermod.jobs.slots import Slots
 from hermod.kinds.kind import AnyKind
 from hermod.store.api import Store
@@ -47,7 +46,7 @@ class CallNow:
         Raises Refused, also when the provider stays busy, and StoreError: then nothing was sent.
         """
         checked = await self._intake.check(kind, asked)
-        job = self._intake.new_job(kind, checked, asked, principal, headers, Mode.SYNC)
+        job = await self._intake.new_job(kind, checked, asked, principal, headers, Mode.SYNC)
         claim = await self._slots.wait_for_slot(job.lane, self._patience_s)
         if claim is None:
             why = "the gateway is shutting down" if self._slots.leaving else _FULL
@@ -57,28 +56,13 @@ class CallNow:
                 retry_after_s=1,
             )
         live = Live(sink if checked.stream else None)
-        commit = asyncio.ensure_future(self._commit_and_start(job, claim, live))
         try:
-            await asyncio.shield(commit)
+            await self._slots.carry(job.lane, stored(self._store, job, claim), live)
         except asyncio.CancelledError:
-            commit.add_done_callback(partial(self._begun_for_nobody, job.id))
+            self._slots.caller_gone(job.id)  # it may have been stored just now
             raise
         return LiveCall(job.id, live)
 
     def abandon(self, call: LiveCall) -> None:
         """The caller is gone: end the call, if it has not ended yet."""
         self._slots.caller_gone(call.job_id)
-
-    def _begun_for_nobody(self, job_id: str, commit: "asyncio.Task[None]") -> None:
-        if commit.cancelled() or commit.exception() is not None:
-            return  # there is no job, and nobody to tell
-        self._slots.caller_gone(job_id)
-
-    async def _commit_and_start(self, job: NewJob, claim: Claim, live: Live) -> None:
-        try:
-            lease = await self._store.submit_job(job, claim)
-        except BaseException:
-            self._slots.give_back(job.lane)
-            raise
-        assert lease is not None
-        self._slots.start(claimed(job, claim, lease), live)

@@ -1,10 +1,14 @@
 """From a request to a job that could be stored: what submits and synchronous calls share."""
 
+import logging
 from collections.abc import Container
 from typing import Final, NamedTuple
 
 from hermod.domain.beside import BESIDE_BYTES, beside
 from hermod.domain.clock import Clock
+from hermod.domain.errors import Refused, bad_request
+from hermod.domain.failure import Failure
+from hermod.domain.headers import SECRET_NAME
 from hermod.domain.ids import uuid7
 from hermod.domain.job import (
     IN_HAND_BYTES,
@@ -20,12 +24,25 @@ from hermod.domain.job import (
     State,
     size_of,
 )
+from hermod.domain.job_secrets import JobSecrets
 from hermod.domain.options import NO_OPTIONS, Options
+from hermod.domain.provider import NO_SECRET, Secret
 from hermod.kinds.form import Form
 from hermod.kinds.kind import AnyKind, Checked, FormKind
+from hermod.store.api import Store
+from hermod.vault import NoKey, Vault, VaultError
+
+log = logging.getLogger(__name__)
 
 MAX_TTL_S: Final = 100 * 365 * 86_400
 """A century: what is asked for beyond it is kept that long (instants are 64 bits)."""
+
+_NO_KEY: Final = (
+    "a job with a provider key or another secret in its headers cannot be stored: this gateway has "
+    "no encryption key (set encryption_key in its config, or HERMOD_ENCRYPTION_KEY); synchronous "
+    "calls need none"
+)
+_BAD_KEY: Final = "the secrets of this request cannot be encrypted; the gateway's log says why"
 
 
 class JobSettings(NamedTuple):
@@ -45,6 +62,8 @@ class JobHeaders(NamedTuple):
     on_unknown: OnUnknown = OnUnknown.RETRY
     """`x-hermod-on-unknown`"""
     options: Options = NO_OPTIONS
+    direct_key: Secret | None = None
+    """The caller's own provider key."""
 
 
 NO_HEADERS: Final = JobHeaders()
@@ -73,11 +92,17 @@ class Intake:
     """Checks requests and makes jobs of them."""
 
     def __init__(
-        self, clock: Clock, known_providers: Container[str], settings: JobSettings
+        self,
+        clock: Clock,
+        known_providers: Container[str],
+        settings: JobSettings,
+        vault: Vault | None = None,
     ) -> None:
+        """Without a vault nothing secret can be kept."""
         self._clock = clock
         self._known_providers = known_providers
         self._settings = settings
+        self._vault = vault or Vault()
 
     async def check(self, kind: AnyKind, asked: Asked) -> Checked:
         """Where the request goes. Raises Refused."""
@@ -90,7 +115,7 @@ class Intake:
             return kind.check(body, self._known_providers)
         return await beside(len(body), kind.check, body, self._known_providers)
 
-    def new_job(
+    async def new_job(
         self,
         kind: AnyKind,
         checked: Checked,
@@ -99,11 +124,17 @@ class Intake:
         headers: JobHeaders,
         mode: Mode = Mode.ASYNC,
     ) -> NewJob:
-        """The job of a request that was checked."""
+        """The job of a request that was checked. Raises Refused when its secrets cannot be kept."""
         now = self._clock.now()
+        job_id = uuid7(now)
+        options = headers.options
+        if options.forward or headers.direct_key is not None:
+            direct_key = headers.direct_key or NO_SECRET
+            secrets = JobSecrets(options.forward, direct_key, checked.provider)
+            options = await self._sealed(options, secrets, job_id, mode)
         ttl_s = requested_ttl_s(headers.result_ttl)
         return NewJob(
-            id=uuid7(now),
+            id=job_id,
             tenant_id=principal.tenant_id,
             owner=principal.owner,
             kind=kind.request_type,
@@ -115,11 +146,41 @@ class Intake:
             ttl_s=ttl_s or self._settings.result_ttl_s,
             ttl_requested=ttl_s is not None,
             body=asked.body,
-            options=headers.options.encode(),
+            options=options.encode(),
             request_id=headers.request_id,
             # Nobody waits any more when a call is found again after a crash.
             on_unknown=headers.on_unknown if mode is Mode.ASYNC else OnUnknown.FAIL,
         )
+
+    async def _sealed(
+        self, options: Options, secrets: JobSecrets, job_id: str, mode: Mode
+    ) -> Options:
+        """The options without anything that must not be read in the store. Raises Refused."""
+        vault = self._vault
+        if mode is Mode.SYNC:
+            # Such a job never runs in another process: no key has to outlive this one.
+            text = vault.seal_in_passing(secrets.encode(), job_id)
+            return options._replace(forward=(), sealed=text)
+        harmless = not (
+            secrets.direct_key or any(SECRET_NAME.search(name) for name, _ in secrets.forward)
+        )
+        if harmless and not vault.has_key:
+            return options
+        try:
+            text = await vault.seal(secrets.encode(), job_id)
+        except NoKey:
+            raise bad_request(_NO_KEY) from None
+        except (OSError, VaultError) as error:
+            log.error("the encryption key cannot be used: %s", error)
+            raise Refused(Failure(_BAD_KEY, status_code=500)) from None
+        return options._replace(forward=(), sealed=text)
+
+
+async def stored(store: Store, job: NewJob, claim: Claim) -> ClaimedJob:
+    """Store a job leased to this process. Raises StoreError: then there is no job."""
+    lease = await store.submit_job(job, claim)
+    assert lease is not None
+    return claimed(job, claim, lease)
 
 
 def claimed(job: NewJob, claim: Claim, lease: Lease) -> ClaimedJob:

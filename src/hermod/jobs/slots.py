@@ -5,7 +5,9 @@ transaction (design.md 3.1). A job whose caller waits on an open connection alwa
 connection is (design.md 8, 21). What is behind the seam is wired in service.py.
 """
 
-from typing import Protocol
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 from hermod.domain.job import Claim, ClaimedJob
 from hermod.domain.live import Live
@@ -30,8 +32,16 @@ class Slots(Protocol):
         """
         ...
 
-    def start(self, job: ClaimedJob, live: Live | None = None) -> None:
-        """Run a job that was stored under the reserved claim."""
+    def carry(
+        self, lane: str, commit: Coroutine[Any, Any, ClaimedJob], live: Live | None = None
+    ) -> asyncio.Future[None]:
+        """Store a job under the reserved claim (`commit`), then run it.
+
+        Once begun it is carried to its end, whatever becomes of the caller: a commit that nobody
+        waits for any more would leave a lease behind that nobody keeps. But a call that is `live`
+        ends when nobody waited for its commit. The future is done when the job is stored, and
+        raises what `commit` raises: then there is no job, and the slot was given back.
+        """
         ...
 
     def give_back(self, lane: str) -> None:

@@ -1,10 +1,8 @@
 """Accept a job: check it, store it, and only then say so."""
 
-import asyncio
-
 from hermod.domain.errors import bad_request
-from hermod.domain.job import IN_HAND_BYTES, Claim, JobView, NewJob, Principal, size_of
-from hermod.jobs.intake import NO_HEADERS, Asked, Intake, JobHeaders, claimed, pending
+from hermod.domain.job import IN_HAND_BYTES, JobView, Principal, size_of
+from hermod.jobs.intake import NO_HEADERS, Asked, Intake, JobHeaders, pending, stored
 from hermod.jobs.slots import Slots
 from hermod.kinds.kind import AnyKind
 from hermod.store.api import Store
@@ -36,23 +34,11 @@ class SubmitJob:
         checked = await self._intake.check(kind, asked)
         if checked.stream:
             raise bad_request(no_stream or f"stream is not supported for async {kind.plural}")
-        job = self._intake.new_job(kind, checked, asked, principal, headers)
+        job = await self._intake.new_job(kind, checked, asked, principal, headers)
         small = size_of(job.body) <= IN_HAND_BYTES
         claim = self._slots.reserve(job.lane) if small else None
         if claim is None:
             await self._store.submit_job(job)
             return pending(job)
-        # Once begun it is carried to its end, whatever becomes of our caller: a commit that nobody
-        # waits for any more would leave a lease behind that nobody keeps.
-        await asyncio.shield(self._commit_and_start(job, claim))
+        await self._slots.carry(job.lane, stored(self._store, job, claim))
         return pending(job)
-
-    async def _commit_and_start(self, job: NewJob, claim: Claim) -> None:
-        """Store a job leased to this process, in the slot that was reserved for it."""
-        try:
-            lease = await self._store.submit_job(job, claim)
-        except BaseException:
-            self._slots.give_back(job.lane)
-            raise
-        assert lease is not None
-        self._slots.start(claimed(job, claim, lease))

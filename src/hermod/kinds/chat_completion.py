@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import msgspec
 
 from hermod.domain.errors import bad_request
+from hermod.kinds import own_words
 from hermod.kinds.kind import Body, Checked, JsonKind, Reader, Reply, split_model
 from hermod.kinds.shapes import (
     ABSENT,
@@ -113,4 +114,5 @@ CHAT_COMPLETION: Final = JsonKind(
         "messages": [{"role": "user", "content": "The capital of Norway, in one word?"}],
     },
     reply=Reply(essential="choices"),
+    never_sent=frozenset({"fallbacks", own_words.MEMBER}),
 )

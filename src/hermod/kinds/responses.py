@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import msgspec
 
 from hermod.domain.errors import bad_request
+from hermod.kinds import own_words
 from hermod.kinds.kind import Body, Checked, JsonKind, Reader, Reply, split_model
 from hermod.kinds.shapes import (
     ABSENT,
@@ -87,5 +88,5 @@ RESPONSES: Final = JsonKind(
     # A response may consist of nothing but its status, for instance when it was cut off.
     reply=Reply(essential="output", may_be_empty=True),
     # `background` is the gateway's own (design.md 8, 5): the job is in the background already.
-    never_sent=frozenset({"fallbacks", "background"}),
+    never_sent=frozenset({"fallbacks", "background", own_words.MEMBER}),
 )

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Final, NamedTuple
+from typing import Final
 
 from hermod.net.connection import Connection
 from hermod.net.dial import Dialer
@@ -20,18 +20,10 @@ _FAREWELL_S: Final = 1.0
 _DEFAULTS: Final = Limits()
 
 
-class _Origin(NamedTuple):
-    """What two requests must share to share a connection."""
-
-    is_tls: bool
-    host: str
-    port: int
-    trust: Trust
-
-
-class _Idle(NamedTuple):
-    connection: Connection
-    until: float
+_Origin = tuple[bool, str, int, Trust]
+"""What two requests must share to share a connection: TLS, host, port and trust."""
+_Idle = tuple[Connection, float]
+"""A connection, and until when it may be used."""
 
 
 class HttpClient:
@@ -69,7 +61,7 @@ class HttpClient:
         ends_at = asyncio.get_running_loop().time() + timeout_s
         target = target_of(request.url)
         head = head_of(request, target, self._user_agent)
-        origin = _Origin(target.is_tls, target.host, target.port, request.trust)
+        origin = target.is_tls, target.host, target.port, request.trust
         connection = self._take(origin)
         if connection is None:
             connection = await self._dial(target, request.trust, limits.connect_s, ends_at)
@@ -92,7 +84,7 @@ class HttpClient:
         ends_at = asyncio.get_running_loop().time() + timeout_s
         target = target_of(request.url)
         head = head_of(request, target, self._user_agent)
-        origin = _Origin(target.is_tls, target.host, target.port, request.trust)
+        origin = target.is_tls, target.host, target.port, request.trust
         connection = self._take(origin)
         if connection is None:
             connection = await self._dial(target, request.trust, limits.connect_s, ends_at)
@@ -149,9 +141,10 @@ class HttpClient:
         keep_s = self._pool_idle_s
         if connection.keep_alive_s is not None:
             keep_s = min(keep_s, connection.keep_alive_s - _FAREWELL_S)
-        self._pool.setdefault(origin, deque()).append(
-            _Idle(connection, connection.free_at + keep_s)
-        )
+        idle = self._pool.get(origin)
+        if idle is None:
+            idle = self._pool[origin] = deque()
+        idle.append((connection, connection.free_at + keep_s))
         if self._pruning is None:
             loop = asyncio.get_running_loop()
             self._pruning = loop.call_later(self._pool_idle_s, self._prune)
@@ -161,8 +154,8 @@ class HttpClient:
         loop = asyncio.get_running_loop()
         now = loop.time()
         for origin, idle in list(self._pool.items()):
-            while idle and (idle[0].until <= now or not idle[0].connection.is_open()):
-                idle.popleft().connection.abort()
+            while idle and (idle[0][1] <= now or not idle[0][0].is_open()):
+                idle.popleft()[0].abort()
             if not idle:
                 del self._pool[origin]
         is_needed = bool(self._pool)

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from hermod.domain.errors import HermodError
 
 Headers = tuple[tuple[str, str], ...]
+
+_JSON: Final = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,16 @@ class Reply(NamedTuple):
 
     def header(self, name: str) -> str | None:
         """The first value of this header; `name` in lower case."""
-        return next((value for key, value in self.headers if key == name), None)
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
 
     @property
     def content_type(self) -> str:
         """The media type in lower case without its parameters, or an empty string."""
-        return (self.header("content-type") or "").partition(";")[0].strip().lower()
+        told = self.header("content-type") or ""
+        return told if told == _JSON else told.partition(";")[0].strip().lower()
 
     @property
     def retry_after(self) -> str | None:

@@ -11,7 +11,7 @@ import sys
 from dataclasses import asdict
 from decimal import Decimal
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
@@ -90,12 +90,14 @@ def _prices(prices: "ModelPrice") -> dict[str, Any]:
     }
 
 
-def _renamed(clause: dict[str, Any]) -> dict[str, Any]:
-    """`or_` is `or` outside of Python."""
-    return {
-        name.rstrip("_"): [_renamed(each) for each in value] if isinstance(value, list) else value
-        for name, value in clause.items()
-    }
+def _renamed(value: Any) -> Any:
+    """Clauses in clauses: `or_` is `or` outside of Python."""
+    if isinstance(value, list):
+        return [_renamed(each) for each in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        clauses = cast("dict[str, Any]", value)
+        return {name.rstrip("_"): _renamed(each) for name, each in clauses.items()}
+    return value
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """What the price data calls a provider and a model that are known here by other names."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
+
+from hermod.domain.provider import ProviderSettings
 
 SELLERS: Final[Mapping[str, str]] = {
     "openai": "openai",
@@ -31,6 +33,11 @@ _DEPLOYMENTS: Final = frozenset({"azure"})
 more."""
 _ROUTER: Final = "huggingface"
 _region: Final = re.compile(r"[a-z]{2,7}(?:-gov)?\.(?=[a-z0-9-]+\.)").match
+
+
+def bases_of(providers: Iterable[ProviderSettings]) -> Mapping[str, str]:
+    """By name, whose shape each of the operator's own providers has."""
+    return {each.name: each.custom.base_provider_type for each in providers if each.custom}
 
 
 class Named(NamedTuple):

@@ -17,7 +17,8 @@ from hermod.prices.rates import Tiers, own_rates
 log = logging.getLogger(__name__)
 
 _MINUTE: Final = 60_000_000
-_FREE: Final = frozenset({"mock"})
+_MOCK: Final = "mock"
+_FREE: Final = own_rates(OwnPrice(0, 0, request_usd_nanos=0))
 _MOST: Final = 10_000
 """Names that are remembered: callers make them up."""
 _TOLD: Final = 100
@@ -85,12 +86,16 @@ class Prices:
         """By provider: answered calls whose cost is not known."""
         return MappingProxyType(self._unpriced)
 
+    def is_ready(self, provider: str) -> bool:
+        """Whether `ready` would return at once."""
+        return self._data is not None or self._shape(provider) not in SELLERS
+
     async def ready(self, provider: str) -> None:
         """Have the data in hand for a call to this provider, if it is needed for it.
 
         `cost` and `knows` read it themselves otherwise, and everybody waits.
         """
-        if self._data is not None or self._shape(provider) not in SELLERS:
+        if self.is_ready(provider):
             return
         if self._loading is None:
             self._loading = asyncio.ensure_future(asyncio.to_thread(self._load))
@@ -104,8 +109,6 @@ class Prices:
         `model` is the upstream's name for it, `asked` the caller's. Without a usage only a price
         per request is known. Never raises.
         """
-        if provider in _FREE:
-            return 0
         entry = self._entry(provider, model, asked)
         if not entry.is_own and usage is not None and usage.cost_usd_nanos is not None:
             return usage.cost_usd_nanos
@@ -117,7 +120,7 @@ class Prices:
 
     def knows(self, provider: str, model: str, asked: str | None = None) -> bool:
         """Whether a call of this model has a price."""
-        return provider in _FREE or self._entry(provider, model, asked).known is not None
+        return self._entry(provider, model, asked).known is not None
 
     def known(self, provider: str, model: str) -> Known | None:
         """What is known of it, to be shown."""
@@ -127,9 +130,9 @@ class Prices:
         if usage is None:
             rates = known.tiers.for_input(0)
             return rates.cost_usd_nanos(_NOTHING) if rates.request_is_priced else None
-        shortest_ms = _SHORTEST_MS.get(self._shape(provider))
-        if shortest_ms is not None and 0 < usage.audio_ms < shortest_ms:
-            usage = usage._replace(audio_ms=shortest_ms)
+        if usage.audio_ms:
+            shortest_ms = _SHORTEST_MS.get(self._shape(provider), 0)
+            usage = usage._replace(audio_ms=max(usage.audio_ms, shortest_ms))
         return known.tiers.for_input(usage.input_tokens).cost_usd_nanos(usage)
 
     def _entry(self, provider: str, model: str, asked: str | None) -> _Entry:
@@ -183,6 +186,8 @@ class Prices:
                     found, price = f"{start}*", each
                     break
         rates = None if price is None else own_rates(price)
+        if price is None and provider == _MOCK:
+            found, rates = model, _FREE
         return None if rates is None else Known(Tiers(rates), found or "", "hermod.prices")
 
     def _shape(self, provider: str) -> str:

@@ -71,59 +71,56 @@ class Rates:
         Details that are more than their total count as far as the total goes, the dearer kinds
         (audio, images) first.
         """
+        asked, answered, read, written, thought, audio, spoken, _, seen, drawn, longer, *rest = (
+            usage
+        )
         known = self.request_is_priced
         total = self.request
-        left = usage.input_tokens
-        is_idle = not left
-        if left and self.input_is_priced:
+        if asked and self.input_is_priced:
             known = True
-            audio = min(usage.input_audio_tokens, left)
-            left -= audio
-            image = min(usage.input_image_tokens, left)
-            left -= image
-            read = min(usage.cache_read_tokens, left)
-            left -= read
-            written = min(usage.cache_write_tokens, left)
-            left -= written
-            longer = min(usage.cache_write_1h_tokens, written)
-            total += (
-                left * self.input
-                + audio * self.input_audio
-                + image * self.input_image
-                + read * self.cache_read
-                + (written - longer) * self.cache_write
-                + longer * self.cache_write_1h
-            )
-        left = usage.output_tokens
-        if left:
-            is_idle = False
-            if self.output_is_priced:
-                known = True
-                audio = min(usage.output_audio_tokens, left)
-                left -= audio
-                image = min(usage.output_image_tokens, left)
-                left -= image
-                thought = min(usage.reasoning_tokens, left)
+            total += asked * self.input
+            if audio or seen or read or written:
+                audio = min(audio, asked)
+                seen = min(seen, asked - audio)
+                read = min(read, asked - audio - seen)
+                written = min(written, asked - audio - seen - read)
+                longer = min(longer, written)
+                # What these cost more, or less, than plain input.
                 total += (
-                    (left - thought) * self.output
-                    + audio * self.output_audio
-                    + image * self.output_image
-                    + thought * self.reasoning
+                    audio * (self.input_audio - self.input)
+                    + seen * (self.input_image - self.input)
+                    + read * (self.cache_read - self.input)
+                    + written * (self.cache_write - self.input)
+                    + longer * (self.cache_write_1h - self.cache_write)
                 )
-        if usage.audio_ms or usage.pages:
-            is_idle = False
+        if answered and self.output_is_priced:
+            known = True
+            total += answered * self.output
+            if spoken or drawn or thought:
+                spoken = min(spoken, answered)
+                drawn = min(drawn, answered - spoken)
+                thought = min(thought, answered - spoken - drawn)
+                total += (
+                    spoken * (self.output_audio - self.output)
+                    + drawn * (self.output_image - self.output)
+                    + thought * (self.reasoning - self.output)
+                )
+        if any(rest):
+            heard_ms, pages, annotated = rest
             known = (
                 known
-                or (usage.audio_ms > 0 and self.audio_ms_is_priced)
-                or (usage.pages > 0 and self.page_is_priced)
+                or (heard_ms > 0 and self.audio_ms_is_priced)
+                or (pages > 0 and self.page_is_priced)
             )
-            annotated = min(usage.annotated_pages, usage.pages)
+            annotated = min(annotated, pages)
             total += (
-                usage.audio_ms * self.audio_ms
-                + (usage.pages - annotated) * self.page
+                heard_ms * self.audio_ms
+                + (pages - annotated) * self.page
                 + annotated * self.annotated_page
             )
-        return -(-total // self.per) if known or is_idle else None
+        elif not asked and not answered:
+            known = True
+        return -(-total // self.per) if known else None
 
 
 class Tiers:

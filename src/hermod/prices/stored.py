@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,7 @@ class _File(msgspec.Struct):
     providers: msgspec.Raw
 
 
-def current_prices(app_dir: Path) -> Data:
+def current_prices(app_dir: Path, builtin: Callable[[], Data] = builtin_prices) -> Data:
     """What was fetched, or else the built-in data. Not for an event loop.
 
     A file that was fetched under another version of the package may be older than that is, and is
@@ -37,16 +38,16 @@ def current_prices(app_dir: Path) -> Data:
             data.check()
             return data
     except FileNotFoundError:
-        return builtin_prices()
+        return builtin()
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, BadPrices) as error:
         log.warning("%s cannot be used, the built-in prices are: %s", path, error)
-        return builtin_prices()
+        return builtin()
     log.warning(
         "%s was fetched before the built-in prices changed, which are used instead:"
         " run `hermod prices refresh`",
         path,
     )
-    return builtin_prices()
+    return builtin()
 
 
 def store_prices(app_dir: Path, raw: bytes, now_at: int) -> Path:

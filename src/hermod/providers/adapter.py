@@ -9,6 +9,7 @@ from hermod.domain.outcome import Native
 from hermod.domain.provider import KeySettings, ProviderSettings
 from hermod.domain.usage import Usage
 from hermod.kinds.kind import AnyKind
+from hermod.kinds.own_words import Words
 from hermod.providers.pending import Polling
 
 
@@ -99,6 +100,21 @@ OpenStream = Callable[[AnyKind, Outgoing], StreamTranslator]
 
 
 @dataclass(frozen=True, slots=True)
+class OwnWords:
+    """Requests in an API's own words, which a dialect sends on as they are (kinds/own_words.py)."""
+
+    api: str
+    speaks: Callable[[Outgoing], bool]
+    """Whether this model understands them; nothing but provider, key and model is looked at."""
+    build: Callable[[Outgoing, Words], Prepared]
+    """What is sent. Raises CannotCarry."""
+    read: Read
+    """The answer as a chat completion. Never raises, and does not look at the request."""
+    open_stream: OpenStream
+    """Of a chat; does not look at the request either."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """One wire format."""
 
@@ -113,5 +129,7 @@ class Dialect:
     """None where streams come in OpenAI's form."""
     retry_after: RetryAfter | None = None
     """When an error's body says to come back, in seconds, where no header does."""
+    own: tuple[OwnWords, ...] = ()
+    """Whose words need no translation."""
     polling: Polling | None = None
     """How work that the upstream has only taken is asked for; None where an answer is at once."""

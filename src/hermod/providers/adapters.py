@@ -29,6 +29,7 @@ from hermod.providers import (
 )
 from hermod.providers.adapter import Dialect
 from hermod.providers.bridge import bridged
+from hermod.providers.own_words import hearing_own_words
 
 DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType(
     {
@@ -84,7 +85,8 @@ def way_of(
         return None
     overridden = custom is not None and request_type in custom.path_overrides
     if overridden or request_type in provider.row.paths:
-        return Way(dialect_of(provider.row, request_type), request_type)
+        dialect = hearing_own_words(dialect_of(provider.row, request_type), request_type)
+        return Way(dialect, request_type)
     found = bridged(
         provider.row,
         request_type,
@@ -92,7 +94,10 @@ def way_of(
         text_to_chat=text_to_chat,
         chat_to_responses=chat_to_responses,
     )
-    return None if found is None else Way(*found)
+    if found is None:
+        return None
+    dialect, path_of = found
+    return Way(hearing_own_words(dialect, request_type), path_of)
 
 
 def mock_way(request_type: str) -> Way:

@@ -6,14 +6,26 @@ import msgspec
 
 from hermod.domain.failure import Failure
 from hermod.kinds.kind import AnyKind
-from hermod.providers.adapter import Answered, Dialect, Outgoing, Prepared, StreamTranslator
-from hermod.providers.anthropic_answer import answered, refused
+from hermod.kinds.own_words import ANTHROPIC, Words
+from hermod.providers.adapter import (
+    Answered,
+    Dialect,
+    Outgoing,
+    OwnWords,
+    Prepared,
+    StreamTranslator,
+)
+from hermod.providers.anthropic_answer import answered
+from hermod.providers.anthropic_models import default_max_tokens
 from hermod.providers.anthropic_request import messages_body
 from hermod.providers.anthropic_stream import Stream
 
 VERSION: Final = ("anthropic-version", "2023-06-01")
-"""Of the API. The next one (2026-10-21) takes no `temperature` from any model, and tells nothing
-more; it is the operator's to ask for, with a header of the provider's."""
+"""Of the API. The next one (2026-10-21) only takes things away (`temperature`, `top_p` and `top_k`
+from all models, documents in an assistant's message): it is the operator's to ask for, with a
+header of the provider's."""
+
+_members_of: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def build(kind: AnyKind, outgoing: Outgoing) -> Prepared:
@@ -39,5 +51,32 @@ def open_stream(kind: AnyKind, outgoing: Outgoing) -> StreamTranslator:
     return Stream(outgoing)
 
 
-DIALECT: Final = Dialect("anthropic", build, read, refused, open_stream)
+def own_body(outgoing: Outgoing, words: Words, *, version: str | None = None) -> bytes:
+    """The client's own request for the Messages API. `version` as in `messages_body`."""
+    body = _members_of(words.request)
+    if version is None:
+        body["model"] = msgspec.Raw(msgspec.json.encode(outgoing.model))
+    else:
+        body["anthropic_version"] = msgspec.Raw(msgspec.json.encode(version))
+        body.pop("service_tier", None)  # the other clouds refuse it
+    if outgoing.stream:
+        body["stream"] = msgspec.Raw(b"true")
+    if "max_tokens" not in body:
+        body["max_tokens"] = msgspec.Raw(b"%d" % default_max_tokens(outgoing.model))
+    return msgspec.json.encode(body)
+
+
+def own_headers(words: Words) -> tuple[tuple[str, str], ...]:
+    """The version that the client speaks, and the betas that it wants."""
+    return tuple(({VERSION[0]: VERSION[1]} | words.headers).items())
+
+
+def _build_own(outgoing: Outgoing, words: Words) -> Prepared:
+    return Prepared("application/json", own_body(outgoing, words), headers=own_headers(words))
+
+
+OWN: Final = OwnWords(ANTHROPIC, lambda _: True, _build_own, read, open_stream)
+"""The Messages API's."""
+
+DIALECT: Final = Dialect("anthropic", build, read, None, open_stream, own=(OWN,))
 """What Claude is spoken to in, by Anthropic and by others."""

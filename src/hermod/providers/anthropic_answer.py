@@ -1,19 +1,18 @@
 """Anthropic's message as OpenAI's chat completion.
 
-Source: Anthropic's API reference, "Create a Message" and "Errors", and the guides to stop reasons,
+Source: Anthropic's API reference, "Create a Message", and the guides to stop reasons,
 thinking and citations. Blocks of tools that ran at Anthropic are left out: what they found is in
 the text, and nobody is to answer them.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
 
 from hermod.domain.failure import Failure
 from hermod.domain.usage import Usage
-from hermod.providers import replies, upstream_errors
+from hermod.providers import replies
 from hermod.providers.adapter import Answered, Outgoing
 from hermod.providers.lenient import count, items, members, text
 
@@ -30,7 +29,6 @@ _FINISH_REASONS: Final = {
 }
 _SERVICE_TIERS: Final = {"standard": "default", "priority": "priority"}
 _UNEXPLAINED: Final = "The model declined to answer."
-_REQUEST_ID_MAX: Final = 256
 
 
 def answered(outgoing: Outgoing, content_type: str | None, body: bytes) -> Answered | Failure:
@@ -65,22 +63,6 @@ def answered(outgoing: Outgoing, content_type: str | None, body: bytes) -> Answe
     if tier is not None:
         completion["service_tier"] = tier
     return Answered(msgspec.json.encode(completion), usage=usage)
-
-
-def refused(status: int, content_type: str | None, body: bytes) -> Failure:
-    """What an error says, and the request's id at Anthropic. Never raises."""
-    failure = upstream_errors.refusal(status, content_type, body)
-    try:
-        request_id = msgspec.json.decode(body, type=_Errors).request_id
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return failure
-    if not request_id or failure.event_id is not None:
-        return failure
-    return replace(failure, event_id=request_id[:_REQUEST_ID_MAX])
-
-
-class _Errors(msgspec.Struct, gc=False):
-    request_id: str | None = None
 
 
 def _said(blocks: list[dict[str, Any]]) -> dict[str, object]:
@@ -179,6 +161,9 @@ def usage_of(told: Mapping[str, Any]) -> Usage:
         cache_read_tokens=read,
         cache_write_tokens=written,
         reasoning_tokens=count(members(told.get("output_tokens_details")).get("thinking_tokens")),
+        cache_write_1h_tokens=count(
+            members(told.get("cache_creation")).get("ephemeral_1h_input_tokens")
+        ),
     )
 
 

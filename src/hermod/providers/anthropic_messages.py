@@ -10,10 +10,14 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
-from hermod.kinds import json_guard
 from hermod.providers.adapter import CannotCarry
+from hermod.providers.chat_words import (
+    answered_call,
+    arguments_of,
+    call_of,
+    refuse_old_call,
+    refuse_sound,
+)
 from hermod.providers.lenient import items, members, text
 
 Block = dict[str, object]
@@ -27,14 +31,8 @@ _PDF_BASE64: Final = "JVBERi0"
 _MEDIA_TYPES: Final = {"image/jpg": "image/jpeg"}
 _ROLES: Final = {"user": "user", "tool": "user", "assistant": "assistant"}
 _SYSTEM: Final = frozenset({"system", "developer"})
-_NOT_CARRIED: Final = {
-    "audio": "Claude does not take audio",
-    "function_call": "use tool_calls instead",
-}
-"""Of an assistant's message."""
 
 _unfit_in_id: Final = re.compile(r"[^a-zA-Z0-9_-]").sub
-_object_of: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Conversation(NamedTuple):
@@ -69,8 +67,11 @@ def conversation(messages: list[Any]) -> Conversation:
             turns[-1][1].extend(blocks)
         else:
             turns.append((role, blocks))
+    if not turns and system:
+        # There must be something to answer.
+        system, turns = [], [("user", system)]
     if not turns:
-        raise CannotCarry("messages: at least one has to be the user's, and say something")
+        raise CannotCarry("messages: none of them says anything", "messages")
     return Conversation(
         system, [{"role": role, "content": _results_first(blocks)} for role, blocks in turns]
     )
@@ -126,9 +127,7 @@ def _user(message: Any, where: str) -> list[Block]:
 
 
 def _tool(message: Any, where: str) -> list[Block]:
-    call_id = text(members(message).get("tool_call_id"))
-    if not call_id:
-        raise CannotCarry(f"{where}: a tool's message needs a tool_call_id", where)
+    call_id = answered_call(members(message), where)
     result: Block = {"type": "tool_result", "tool_use_id": tool_id(call_id)}
     content = _contents(message, where, _part)
     if len(content) == 1 and content[0].keys() == {"type", "text"}:
@@ -142,9 +141,8 @@ def _tool(message: Any, where: str) -> list[Block]:
 
 def _assistant(message: Any, where: str) -> list[Block]:
     told = members(message)
-    for name, why in _NOT_CARRIED.items():
-        if told.get(name) is not None:
-            raise CannotCarry(f"{where}.{name}: {why}", f"{where}.{name}")
+    refuse_sound(told, where)
+    refuse_old_call(told, where)
     blocks = _thoughts(told)
     blocks += _contents(message, where, _text_only)
     refusal = text(told.get("refusal"))
@@ -185,31 +183,15 @@ def _thoughts(message: Any) -> list[Block]:
 
 
 def _tool_use(call: Any, where: str) -> Block:
-    told = members(call)
-    if told.get("type", "function") != "function":
-        raise CannotCarry(f"{where}: only calls of functions are supported", where)
-    function = members(told.get("function"))
-    call_id, name = text(told.get("id")), text(function.get("name"))
-    if not call_id or not name:
-        raise CannotCarry(f"{where}: a call needs an id and the function's name", where)
-    arguments = _arguments(function.get("arguments"), f"{where}.function.arguments")
-    block: Block = {"type": "tool_use", "id": tool_id(call_id), "name": name, "input": arguments}
+    found = call_of(call, where)
+    arguments = arguments_of(found.written, f"{where}.function.arguments")
+    block: Block = {
+        "type": "tool_use",
+        "id": tool_id(found.id),
+        "name": found.name,
+        "input": arguments,
+    }
     return block | cache_mark(call)
-
-
-def _arguments(written: Any, where: str) -> object:
-    """The object, its numbers as they were written. No arguments are an empty one."""
-    if written is None or (isinstance(written, str) and not written.strip()):
-        return {}
-    try:
-        arguments = text(written).encode()
-        if json_guard.problem(arguments, json_guard.DEPTH_MAX) is None:
-            # What msgspec cannot read is no use upstream either.
-            msgspec.json.decode(arguments)
-            return _object_of(arguments)
-    except (msgspec.DecodeError, ValueError):
-        pass
-    raise CannotCarry(f"{where}: this is no JSON object", where)
 
 
 # Parts

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from hermod.providers.adapter import CannotCarry
+from hermod.providers.chat_words import must_be_known
 
 MAX_TOKENS: Final = 32_000
 """Where the request sets no limit and Anthropic wants one: the least that any model since Claude
@@ -81,7 +82,7 @@ def thinking_of(
     `budget` is in tokens, 0 for no thinking, negative for as much as the model likes.
 
     Raises:
-        CannotCarry: the limit of the answer leaves no room for thinking.
+        CannotCarry: the limit of the answer leaves no room for thinking, or the effort is none.
     """
     limit = default_max_tokens(model) if max_tokens is None else max_tokens
     if budget is not None and budget < 0:
@@ -116,6 +117,7 @@ def _by_budget(
     effort: str | None, budget: int | None, max_tokens: int | None, limit: int
 ) -> Thinking:
     if budget is None:
+        must_be_known(effort)
         budget = _BUDGETS.get(effort or "", _BUDGETS["medium"])
         if max_tokens is not None:
             # A share for the answer, as OpenAI's limit is one for both as well.

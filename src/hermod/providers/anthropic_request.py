@@ -5,33 +5,24 @@ outputs and thinking; for the other clouds "Claude on Amazon Bedrock", "Claude o
 """
 
 import re
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from hermod.kinds.kind import AnyKind
 from hermod.providers.adapter import CannotCarry, Outgoing
 from hermod.providers.anthropic_messages import Block, cache_mark, conversation
 from hermod.providers.anthropic_models import Thinking, samples_freely, thinking_of
 from hermod.providers.cargo import Cargo
-from hermod.providers.lenient import items, members, number, text
+from hermod.providers.chat_words import choice_of, function_of, limit_of, reasoning_of, stops_of
+from hermod.providers.closed_schema import closed
+from hermod.providers.lenient import items, members, text
 
-_USUAL: Final[dict[str, object]] = {
-    "frequency_penalty": 0,
-    "modalities": ["text"],
-    "presence_penalty": 0,
-    "top_logprobs": 0,
-    "truncation": "disabled",
-}
-_UNDOCUMENTED: Final[dict[str, object]] = {"n": 1, "functions": [], "function_call": "none"}
-"""Of OpenAI too, but not in our table of fields; each with the value that asks for nothing."""
 _SERVICE_TIERS: Final = {
     "auto": "auto",
     "priority": "auto",
     "default": "standard_only",
     "standard_only": "standard_only",
 }
-_NESTS_ONE: Final = ("items", "additionalProperties")
-_NESTS_MANY: Final = ("anyOf", "oneOf", "prefixItems")
-_NESTS_NAMED: Final = ("properties", "$defs", "definitions")
+_MODES: Final = {"auto": "auto", "none": "none", "required": "any"}
 
 _is_anthropics_tool: Final = re.compile(r"[a-z_]+_20\d{6}").fullmatch
 """Tools that run at Anthropic are named with the date of their version."""
@@ -68,7 +59,6 @@ class _Translation:
         self._cargo = cargo
         self._outgoing = outgoing
         self._model = model
-        self._lost: list[str] = []
 
     def made(self, version: str | None) -> Messages:
         cargo = self._cargo
@@ -92,36 +82,13 @@ class _Translation:
         self._add_tools(body)
         self._add_output(body, thinking.effort)
         self._add_rest(body)
-        for name, nothing in _UNDOCUMENTED.items():
-            value = cargo.take(name)
-            if value is not None and value != nothing and self._outgoing.forward_unknown:
-                self._lose(name, "Claude knows nothing like it")
         body.update(cargo.unknown())
-        return Messages(body, (*cargo.finish(_USUAL), *self._lost))
-
-    def _lose(self, name: str, why: str) -> None:
-        """Leave a member out, if the operator allows that. Raises CannotCarry."""
-        if not self._outgoing.drop_unsupported:
-            raise CannotCarry(
-                f"{name}: {why}; leave it out, or set client.compat.should_drop_params to have "
-                "such fields dropped",
-                param=name,
-            )
-        self._lost.append(name)
+        return Messages(body, cargo.finish())
 
     def _thinking(self) -> Thinking:
-        cargo = self._cargo
-        reasoning = members(cargo.take("reasoning"))
-        effort = text(cargo.take("reasoning_effort") or reasoning.get("effort")) or None
-        said = number(cargo.take("reasoning_max_tokens"))
-        said = number(reasoning.get("max_tokens")) if said is None else said
-        budget = None if said is None else int(said)
-        enabled = reasoning.get("enabled")
-        if effort is None and budget is None and isinstance(enabled, bool):
-            effort = "medium" if enabled else "none"
-        newer, older = cargo.take("max_completion_tokens"), cargo.take("max_tokens")
-        limit = number(older if newer is None else newer)
-        return thinking_of(self._model, effort, budget, None if limit is None else int(limit))
+        asked = reasoning_of(self._cargo)
+        effort = "medium" if asked.is_wanted else asked.effort
+        return thinking_of(self._model, effort, asked.budget, limit_of(self._cargo))
 
     def _add_sampling(self, body: dict[str, object], thinking: Thinking) -> None:
         """`temperature`, `top_p` and `top_k`. Thinking wants them unset, newer models always do."""
@@ -133,9 +100,9 @@ class _Translation:
             if value is None or (value == 1 and name != "top_k"):
                 continue  # 1 is what they are anyway, and setting both is refused
             if not freely:
-                self._lose(name, f"{self._model} does not take it")
+                self._cargo.lose(name, f"{self._model} does not take it")
             elif thinking.is_on and not (name == "top_p" and value >= 0.95):
-                self._lose(name, "Claude does not take it together with thinking")
+                self._cargo.lose(name, "Claude does not take it together with thinking")
             else:
                 body[name] = value
 
@@ -144,18 +111,20 @@ class _Translation:
         tools = [
             _tool(tool, f"tools[{index}]") for index, tool in enumerate(items(cargo.take("tools")))
         ]
-        choice, named = _choice(cargo.take("tool_choice"))
-        if named is not None:
-            tools = [tool for tool in tools if tool["name"] in named]
+        asked = choice_of(cargo.take("tool_choice"), {text(tool.get("name")) for tool in tools})
+        choice: Block | None = None
+        if asked is not None and asked.is_one:
+            choice = {"type": "tool", "name": asked.names[0]}
+        elif asked is not None:
+            choice = {"type": _MODES[asked.mode]}
+            tools = [tool for tool in tools if not asked.names or tool.get("name") in asked.names]
         one_at_a_time = cargo.take("parallel_tool_calls") is False
         if tools:
             body["tools"] = tools
             if one_at_a_time and (choice is None or choice["type"] != "none"):
                 choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": True}
-        elif choice is not None and choice["type"] in ("auto", "none"):
-            choice = None
-        if choice is not None:
-            body["tool_choice"] = choice
+            if choice is not None:
+                body["tool_choice"] = choice
 
     def _add_output(self, body: dict[str, object], effort: str | None) -> None:
         config: dict[str, object] = {} if effort is None else {"effort": effort}
@@ -166,17 +135,16 @@ class _Translation:
             if not isinstance(schema, dict):
                 where = "response_format.json_schema.schema"
                 raise CannotCarry(f"{where}: expected an object", where)
-            config["format"] = {"type": "json_schema", "schema": _closed(schema)}
+            config["format"] = {"type": "json_schema", "schema": closed(schema)}
         elif kind != "text":
-            self._lose("response_format", f"Claude has no {kind[:100]!r}, only json_schema")
+            self._cargo.lose("response_format", f"Claude has no {kind[:100]!r}, only json_schema")
         if config:
             body["output_config"] = config
 
     def _add_rest(self, body: dict[str, object]) -> None:
         cargo = self._cargo
-        stop = cargo.take("stop")
-        if stop:
-            body["stop_sequences"] = [stop] if isinstance(stop, str) else stop
+        if stops := stops_of(cargo):
+            body["stop_sequences"] = stops
         user = (
             text(members(cargo.members.get("metadata")).get("user_id"))
             or text(cargo.members.get("safety_identifier"))
@@ -191,14 +159,9 @@ def _tool(tool: Any, where: str) -> Block:
     kind = text(told.get("type")) or "function"
     if _is_anthropics_tool(kind):
         return dict(told)
-    if kind != "function":
-        raise CannotCarry(f"{where}: Claude has no tools of the type {kind[:100]!r}", where)
-    function = members(told.get("function"))
-    name = text(function.get("name"))
-    if not name:
-        raise CannotCarry(f"{where}.function.name is required", f"{where}.function.name")
+    function = function_of(tool, where)
     made: Block = {
-        "name": name,
+        "name": function["name"],
         "input_schema": {"type": "object", **members(function.get("parameters"))},
     }
     if text(function.get("description")):
@@ -206,49 +169,3 @@ def _tool(tool: Any, where: str) -> Block:
     if function.get("strict") is True:
         made["strict"] = True
     return made | (cache_mark(tool) or cache_mark(function))
-
-
-def _choice(choice: Any) -> tuple[Block | None, set[str] | None]:
-    """Anthropic's `tool_choice`, and the names of the tools that may be used, if not all may."""
-    kind = choice if isinstance(choice, str) else text(members(choice).get("type"))
-    if choice is None:
-        return None, None
-    if kind in ("auto", "none"):
-        return {"type": kind}, None
-    if kind == "required":
-        return {"type": "any"}, None
-    told = members(choice)
-    if kind == "function":
-        name = text(members(told.get("function")).get("name"))
-        return {"type": "tool", "name": name}, None
-    if kind == "allowed_tools":
-        allowed = members(told.get("allowed_tools")) or told
-        named = {
-            text((members(members(tool).get("function")) or members(tool)).get("name"))
-            for tool in items(allowed.get("tools"))
-        }
-        return {"type": "any" if allowed.get("mode") == "required" else "auto"}, named
-    raise CannotCarry(f"tool_choice: Claude has nothing like {kind[:100]!r}", "tool_choice")
-
-
-def _closed(schema: Any) -> Any:
-    """The schema with every object closed to members it does not name, as Anthropic demands.
-
-    What fits it fits the schema as it was, too. An object that names no members is left open, and
-    so are the parts of `allOf`, which would shut each other out.
-    """
-    if not isinstance(schema, dict):
-        return schema
-    made = dict(members(cast("object", schema)))
-    for name in _NESTS_ONE:
-        if name in made:
-            made[name] = _closed(made[name])
-    for name in _NESTS_MANY:
-        if isinstance(made.get(name), list):
-            made[name] = [_closed(each) for each in items(made[name])]
-    for name in _NESTS_NAMED:
-        if isinstance(made.get(name), dict):
-            made[name] = {key: _closed(each) for key, each in members(made[name]).items()}
-    if members(made.get("properties")):
-        made.setdefault("additionalProperties", False)
-    return made

@@ -24,6 +24,7 @@ from hermod.providers.anthropic_answer import (
     tool_call,
     usage_of,
 )
+from hermod.providers.chat_words import wants_usage
 from hermod.providers.lenient import count, members, text
 from hermod.providers.upstream_errors import Told, told_by
 
@@ -46,14 +47,6 @@ class _Open:
     """Of a call, what came whole with its beginning."""
 
 
-class _Options(msgspec.Struct, gc=False):
-    include_usage: bool | None = None
-
-
-class _Asked(msgspec.Struct, gc=False):
-    stream_options: _Options | None = None
-
-
 class Chunks:
     """Takes decoded events, gives OpenAI's events. For every cloud, whatever frames its events."""
 
@@ -66,7 +59,7 @@ class Chunks:
         self._id = f"msg-{outgoing.now_s}"
         self._model = outgoing.model
         self._created = outgoing.now_s
-        self._wants_usage = _wants_usage(outgoing.body)
+        self._wants_usage = wants_usage(outgoing)
         self._spent: dict[str, Any] = {}
         self._open: dict[int, _Open] = {}
         self._begun = False
@@ -270,11 +263,3 @@ class Stream:
         except (msgspec.DecodeError, ValueError, RecursionError):
             return self._chunks.fail(Told(_UNREADABLE))
         return self._chunks.take(members(decoded))
-
-
-def _wants_usage(body: bytes) -> bool:
-    try:
-        options = msgspec.json.decode(body, type=_Asked).stream_options
-    except (msgspec.DecodeError, ValueError):
-        return False
-    return options is not None and options.include_usage is True

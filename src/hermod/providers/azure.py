@@ -15,6 +15,7 @@ import msgspec
 
 from hermod.domain.failure import Failure
 from hermod.kinds.kind import AnyKind
+from hermod.kinds.own_words import Words
 from hermod.providers import anthropic, openai_shaped
 from hermod.providers.adapter import Dialect, Outgoing, Prepared, StreamTranslator
 from hermod.providers.anthropic_request import messages_body
@@ -93,7 +94,22 @@ def _build_claude(kind: AnyKind, outgoing: Outgoing) -> Prepared:
     )
 
 
+def _is_claude(outgoing: Outgoing) -> bool:
+    return _claude_behind(outgoing) is not None
+
+
+def _build_own(outgoing: Outgoing, words: Words) -> Prepared:
+    body = anthropic.own_body(outgoing, words)
+    headers = anthropic.own_headers(words)
+    return Prepared("application/json", body, path=_MESSAGES, headers=headers)
+
+
 _CLAUDE: Final = replace(anthropic.DIALECT, build=_build_claude)
+_OWN: Final = replace(
+    anthropic.OWN,
+    speaks=_is_claude,
+    build=_build_own,
+)
 
 
 def _fork(name: str, usual: Dialect, claudes: Dialect) -> Dialect:
@@ -113,6 +129,7 @@ def _fork(name: str, usual: Dialect, claudes: Dialect) -> Dialect:
         lambda kind, outgoing, label, body: one_of(outgoing).read(kind, outgoing, label, body),
         refusal,
         open_stream,
+        own=(_OWN,),
     )
 
 

@@ -8,17 +8,18 @@ import re
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
-from hermod.kinds import json_guard
 from hermod.providers.adapter import CannotCarry
 from hermod.providers.bedrock_parts import Block, PartReader, cache_point, texts, thoughts
+from hermod.providers.chat_words import (
+    answered_call,
+    arguments_of,
+    call_of,
+    refuse_old_call,
+    refuse_sound,
+)
 from hermod.providers.lenient import items, members, text
 
 _is_tool_id: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}").fullmatch
-_DEPTH_MAX: Final = 64
-"""Levels of a call's arguments."""
-_object_in: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Conversation(NamedTuple):
@@ -69,12 +70,17 @@ def conversation(messages: object) -> Conversation:
             turns[-1]["content"] += blocks
         else:
             turns.append({"role": role, "content": blocks})
+    if not turns and system:
+        # There must be something to answer.
+        system, turns = [], [{"role": "user", "content": system}]
     if not turns:
-        raise CannotCarry("messages: there is nothing for the model to answer", "messages")
+        raise CannotCarry("messages: none of them says anything", "messages")
     return Conversation(system, turns, has_tools)
 
 
 def _assistant(message: Block, where: str) -> list[Block]:
+    refuse_sound(message, where)
+    refuse_old_call(message, where)
     blocks = thoughts(message.get("reasoning_details"))
     blocks += texts(message.get("content"), f"{where}.content")
     refusal = text(message.get("refusal"))
@@ -86,30 +92,14 @@ def _assistant(message: Block, where: str) -> list[Block]:
 
 
 def _call(call: Any, where: str) -> Block:
-    told = members(call)
-    function = members(told.get("function"))
-    if not function:
-        raise CannotCarry(f"{where}: only calls of functions are supported", where)
+    found = call_of(call, where)
     return {
         "toolUse": {
-            "toolUseId": _tool_id(text(told.get("id"))),
-            "name": text(function.get("name")),
-            "input": _arguments(text(function.get("arguments")), f"{where}.function.arguments"),
+            "toolUseId": _tool_id(found.id),
+            "name": found.name,
+            "input": arguments_of(found.written, f"{where}.function.arguments"),
         }
     }
-
-
-def _arguments(written: str, where: str) -> msgspec.Raw:
-    """The arguments of a call, as they are written; they must be a JSON object."""
-    raw = written.strip().encode() or b"{}"
-    if json_guard.problem(raw, _DEPTH_MAX) is None:
-        try:
-            _object_in(raw)
-        except msgspec.DecodeError:
-            pass
-        else:
-            return msgspec.Raw(raw)
-    raise CannotCarry(f"{where}: expected a JSON object", where)
 
 
 def _result(message: Block, parts: PartReader, where: str) -> list[Block]:
@@ -122,7 +112,7 @@ def _result(message: Block, parts: PartReader, where: str) -> list[Block]:
         raise CannotCarry(f"{where}: a tool's result cannot hold audio", where)
     points = [block for block in content if "cachePoint" in block]
     result: Block = {
-        "toolUseId": _tool_id(text(message.get("tool_call_id"))),
+        "toolUseId": _tool_id(answered_call(message, where)),
         "content": [block for block in content if "cachePoint" not in block],
     }
     if message.get("is_error") is True:

@@ -41,6 +41,8 @@ _DOCUMENTS: Final = {
     f"{_OFFICE}spreadsheetml.sheet": "xlsx",
 }
 """Converse's word for a format, by a media type's second half and by a file name's ending."""
+_CLAUDES: Final = "anthropic"
+"""How `format` of reasoning begins that can be a Claude's; Bedrock itself marks nothing."""
 _TTLS: Final = ("5m", "1h")
 _NAME_MAX: Final = 200
 _SHOWN: Final = 60
@@ -145,13 +147,16 @@ class PartReader:
 def thoughts(details: object) -> list[Block]:
     """What the model thought, as it must come back: with its signature, or sealed.
 
-    What bears no signature is no block of theirs and is left out. The text of one thought may be in
-    several details, as a stream told it.
+    What bears no signature is no block of theirs and is left out, and so is what another vendor
+    sealed. The text of one thought may be in several details, as a stream told it.
     """
     blocks: list[Block] = []
     said = ""
     for each in items(details):
         detail = members(each)
+        origin = text(detail.get("format"))
+        if origin and not origin.startswith(_CLAUDES):
+            continue
         kind, sealed = text(detail.get("type")), text(detail.get("data"))
         if kind == "reasoning.encrypted" and sealed:
             blocks.append({"reasoningContent": {"redactedContent": sealed}})

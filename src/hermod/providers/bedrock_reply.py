@@ -15,7 +15,7 @@ from hermod.domain.usage import Usage
 from hermod.kinds.kind import AnyKind
 from hermod.providers import replies
 from hermod.providers.adapter import Answered, Outgoing
-from hermod.providers.lenient import count, members
+from hermod.providers.lenient import count, items, members
 
 _FINISH: Final = {
     "end_turn": "stop",
@@ -160,7 +160,12 @@ def usage_in(told: object) -> tuple[dict[str, object] | None, Usage | None]:
             "cached_tokens": read_tokens,
             "cache_creation_tokens": written,
         }
-    return shown, Usage(asked, answered, read_tokens, written)
+    longer = sum(
+        count(each.get("inputTokens"))
+        for each in map(members, items(usage.get("cacheDetails")))
+        if each.get("ttl") == "1h"
+    )
+    return shown, Usage(asked, answered, read_tokens, written, cache_write_1h_tokens=longer)
 
 
 def text_detail(text: str, signature: str | None = None) -> dict[str, object]:

@@ -7,7 +7,6 @@ guide, "Using the Converse API".
 """
 
 import re
-from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
@@ -19,16 +18,18 @@ from hermod.providers.bedrock_messages import conversation
 from hermod.providers.bedrock_model import name_of
 from hermod.providers.bedrock_parts import Block, cache_point
 from hermod.providers.cargo import Cargo
-from hermod.providers.lenient import items, members, number, text
+from hermod.providers.chat_words import (
+    Choice,
+    choice_of,
+    function_of,
+    limit_of,
+    must_be_known,
+    reasoning_of,
+    stops_of,
+)
+from hermod.providers.closed_schema import closed
+from hermod.providers.lenient import items, members, text
 
-_USUAL: Final[dict[str, object]] = {
-    "frequency_penalty": 0,
-    "modalities": ["text"],
-    "parallel_tool_calls": True,
-    "presence_penalty": 0,
-    "top_logprobs": 0,
-    "truncation": "disabled",
-}
 _CONVERSES_OWN: Final = (
     "additionalModelResponseFieldPaths",
     "guardrailConfig",
@@ -78,7 +79,6 @@ class _Translation:
         self._inference: dict[str, object] = {}
         self._additional: dict[str, Any] = {}
         self._output: dict[str, object] = {}
-        self._lost: list[str] = []
 
     def made(self) -> tuple[dict[str, object], tuple[str, ...]]:
         cargo, body = self._cargo, self._body
@@ -99,23 +99,11 @@ class _Translation:
             body["outputConfig"] = self._output
         if self._additional:
             body["additionalModelRequestFields"] = self._additional
-        return body, (*cargo.finish(_USUAL), *self._lost)
-
-    def _lose(self, name: str, why: str) -> None:
-        """Leave a member out, if the operator allows that. Raises CannotCarry."""
-        if not self._outgoing.drop_unsupported:
-            raise CannotCarry(
-                f"{name}: {why}; leave it out, or set client.compat.should_drop_params to have "
-                "such fields dropped",
-                param=name,
-            )
-        self._lost.append(name)
+        return body, cargo.finish()
 
     def _add_inference(self) -> None:
         cargo, inference = self._cargo, self._inference
-        newer, older = cargo.take("max_completion_tokens"), cargo.take("max_tokens")
-        told = number(older if newer is None else newer)
-        limit = None if told is None else int(told)
+        limit = limit_of(cargo)
         thinking = self._add_reasoning(limit)
         if thinking is not None and thinking.is_on:
             limit = thinking.max_tokens
@@ -125,9 +113,8 @@ class _Translation:
             value = cargo.take(name)
             if value is not None and self._may_sample(name, value, thinking):
                 inference[theirs] = value
-        stop = cargo.take("stop")
-        if stop:
-            inference["stopSequences"] = [stop] if isinstance(stop, str) else stop
+        if stops := stops_of(cargo):
+            inference["stopSequences"] = stops
 
     def _may_sample(self, name: str, value: float, thinking: Thinking | None) -> bool:
         """Claude wants sampling unset while it thinks, newer ones always. Raises CannotCarry."""
@@ -138,7 +125,7 @@ class _Translation:
         is_on = thinking is not None and thinking.is_on
         if samples_freely(self._name) and (not is_on or (name == "top_p" and value >= 0.95)):
             return True
-        self._lose(name, "Claude does not take it with thinking, and newer ones never do")
+        self._cargo.lose(name, "Claude does not take it with thinking, and newer ones never do")
         return False
 
     def _add_reasoning(self, limit: int | None) -> Thinking | None:
@@ -147,13 +134,8 @@ class _Translation:
         Raises CannotCarry for a model that has no word for it.
         """
         cargo = self._cargo
-        asked = members(cargo.take("reasoning"))
-        effort = text(cargo.take("reasoning_effort") or asked.get("effort")) or None
-        told = number(cargo.take("reasoning_max_tokens"))
-        told = number(asked.get("max_tokens")) if told is None else told
-        budget = None if told is None else int(told)
-        if effort is None and budget is None and asked.get("enabled") is not None:
-            effort = "medium" if asked["enabled"] is True else "none"
+        asked = reasoning_of(cargo)
+        effort, budget = "medium" if asked.is_wanted else asked.effort, asked.budget
         name = self._name
         if "claude" in name:
             thinking = thinking_of(name, effort, budget, limit)
@@ -166,7 +148,8 @@ class _Translation:
             return None
         if "gpt-oss" in name:
             self._additional["reasoning_effort"] = effort or "medium"
-        elif _thinks_by_nova(name) and (effort in ("none", None) or effort in _NOVA_EFFORTS):
+        elif _thinks_by_nova(name):
+            must_be_known(effort)
             is_off = effort == "none" or budget == 0
             self._additional["reasoningConfig"] = (
                 {"type": "disabled"}
@@ -178,30 +161,37 @@ class _Translation:
             )
         elif effort != "none" and budget != 0:
             param = "reasoning_effort" if cargo.members.get("reasoning_effort") else "reasoning"
-            self._lose(param, f"{self._outgoing.model} is not known to take it through Bedrock")
+            self._cargo.lose(
+                param, f"{self._outgoing.model} is not known to take it through Bedrock"
+            )
         return None
 
     def _add_tools(self, *, has_tools: bool) -> None:
         cargo = self._cargo
-        offered = items(cargo.take("tools"))
-        choice, named = _choice(cargo.take("tool_choice"))
+        given = [
+            (members(tool), _tool(tool, f"tools[{index}]"))
+            for index, tool in enumerate(items(cargo.take("tools")))
+        ]
+        choice = choice_of(cargo.take("tool_choice"), {spec["name"] for _, spec in given})
+        if choice is not None and choice.mode == "none":
+            given = []
+        elif choice is not None and choice.names and not choice.is_one:
+            given = [(tool, spec) for tool, spec in given if spec["name"] in choice.names]
         tools: list[Block] = []
-        for index, each in enumerate(offered if choice != "none" else ()):
-            tool = members(each)
-            spec = _tool(tool, f"tools[{index}]")
-            if named is None or spec["name"] in named:
-                tools += [{"toolSpec": spec}, *cache_point(tool)]
+        for tool, spec in given:
+            tools += [{"toolSpec": spec}, *cache_point(tool)]
+        theirs = _their_choice(choice)
         one_at_a_time = cargo.take("parallel_tool_calls") is False and bool(tools)
         if one_at_a_time and "claude" in self._name:
             # Converse has no word for it, but hands Anthropic's own through.
-            self._additional["tool_choice"] = _anthropics(choice)
-            choice = None
+            self._additional["tool_choice"] = _anthropics(theirs)
+            theirs = None
         elif one_at_a_time:
-            self._lose("parallel_tool_calls", "Converse has no word for one call at a time")
+            self._cargo.lose("parallel_tool_calls", "Converse has no word for one call at a time")
         if tools:
             config: dict[str, object] = {"tools": tools}
-            if isinstance(choice, dict):
-                config["toolChoice"] = choice
+            if theirs is not None:
+                config["toolChoice"] = theirs
         elif has_tools:
             config = {"tools": [_NO_TOOL]}
         else:
@@ -217,7 +207,7 @@ class _Translation:
             if not isinstance(schema, dict):
                 where = "response_format.json_schema.schema"
                 raise CannotCarry(f"{where}: expected an object", where)
-            definition = {"schema": msgspec.json.encode(schema).decode()}
+            definition = {"schema": msgspec.json.encode(closed(schema)).decode()}
             definition |= {
                 name: text(told.get(name))
                 for name in ("name", "description")
@@ -228,7 +218,7 @@ class _Translation:
                 "structure": {"jsonSchema": definition},
             }
         elif kind != "text":
-            self._lose("response_format", f"Converse has no {kind[:60]!r}, only json_schema")
+            self._cargo.lose("response_format", f"Converse has no {kind[:60]!r}, only json_schema")
 
     def _add_unknown(self) -> None:
         """What is not OpenAI's: Converse's own members, and what is for the model alone."""
@@ -238,8 +228,6 @@ class _Translation:
             if value is not None:
                 self._body[name] = value
         unknown = cargo.unknown()
-        if unknown.get("n") == 1:
-            del unknown["n"]
         additional = members(unknown.pop("additionalModelRequestFields", None))
         self._output |= members(unknown.pop("outputConfig", None))
         if "nova" in self._name and "top_k" in unknown:
@@ -247,43 +235,23 @@ class _Translation:
         self._additional |= unknown | additional
 
 
-def _choice(asked: object) -> tuple[Block | str | None, Collection[str] | None]:
-    """Converse's `toolChoice`, "none", or None for the default, and the tools that may be called
-    if not all. Raises CannotCarry."""
-    if isinstance(asked, str):
-        if asked == "required":
-            return {"any": {}}, None
-        if asked not in ("auto", "none"):
-            raise CannotCarry(f"tool_choice: {asked[:60]!r} is not supported", "tool_choice")
-        return ("none" if asked == "none" else None), None
-    told = members(asked)
-    kind = text(told.get("type"))
-    if kind == "function":
-        return {"tool": {"name": text(members(told.get("function")).get("name"))}}, None
-    if kind == "allowed_tools":
-        allowed = members(told.get("allowed_tools"))
-        functions = [members(members(each).get("function")) for each in items(allowed.get("tools"))]
-        choice: Block | None = {"any": {}} if allowed.get("mode") == "required" else None
-        return choice, {text(function.get("name")) for function in functions}
-    if told:
-        raise CannotCarry(f"tool_choice: {kind[:60]!r} is not supported", "tool_choice")
-    return None, None
+def _their_choice(choice: Choice | None) -> Block | None:
+    """Converse's `toolChoice`; None for its default. It has no word for no call at all."""
+    if choice is None or choice.mode != "required":
+        return None
+    return {"tool": {"name": choice.names[0]}} if choice.is_one else {"any": {}}
 
 
-def _anthropics(choice: Block | str | None) -> Block:
+def _anthropics(choice: Block | None) -> Block:
     """A choice in Anthropic's words, for one call at a time."""
-    told: Block = choice if isinstance(choice, dict) else {"auto": {}}
-    ((kind, about),) = told.items()
+    ((kind, about),) = (choice or {"auto": {}}).items()
     return {"type": kind, **about, "disable_parallel_tool_use": True}
 
 
-def _tool(tool: Block, where: str) -> Block:
-    function = members(tool.get("function"))
-    if tool.get("type") != "function" or not function:
-        kind = text(tool.get("type"))
-        raise CannotCarry(f"{where}: only functions are supported, no {kind[:60]!r}", "tools")
+def _tool(tool: Any, where: str) -> Block:
+    function = function_of(tool, where)
     parameters = members(function.get("parameters")) or {"type": "object", "properties": {}}
-    spec: Block = {"name": text(function.get("name")), "inputSchema": {"json": parameters}}
+    spec: Block = {"name": function["name"], "inputSchema": {"json": parameters}}
     description = text(function.get("description"))
     if description:
         spec["description"] = description

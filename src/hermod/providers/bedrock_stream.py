@@ -23,10 +23,14 @@ from hermod.providers.bedrock_reply import (
     text_detail,
     usage_in,
 )
+from hermod.providers.chat_words import wants_usage
 from hermod.providers.lenient import count, members, text
 
 _DEPTH_MAX: Final = 64
 """Levels of an event."""
+_UNREADABLE: Final = Failure(
+    "an event of the provider's stream is no JSON", error_type="upstream_invalid"
+)
 _LAST: Final = b"data: [DONE]\n\n"
 _ID_BYTES: Final = 4096
 """Of the request that go into the answer's id."""
@@ -42,18 +46,13 @@ _STATUS: Final = {
 
 def open_stream(kind: AnyKind, outgoing: Outgoing) -> "ConverseStream":
     """See `Dialect.open_stream`."""
-    try:
-        asked = members(msgspec.json.decode(outgoing.body))
-    except msgspec.DecodeError:
-        asked = {}
-    options = members(asked.get("stream_options"))
-    return ConverseStream(outgoing, with_usage=options.get("include_usage") is True)
+    return ConverseStream(outgoing)
 
 
 class ConverseStream:
     """See `StreamTranslator`."""
 
-    def __init__(self, outgoing: Outgoing, *, with_usage: bool) -> None:
+    def __init__(self, outgoing: Outgoing) -> None:
         seed = b"%d%b" % (outgoing.now_s, outgoing.body[:_ID_BYTES])
         self._head: dict[str, object] = {
             "id": f"chatcmpl-{blake2b(seed, digest_size=12).hexdigest()}",
@@ -61,7 +60,7 @@ class ConverseStream:
             "created": outgoing.now_s,
             "model": outgoing.model,
         }
-        self._with_usage = with_usage
+        self._with_usage = wants_usage(outgoing)
         self._parser = EventStreamParser()
         self._usage: Usage | None = None
         self._calls: dict[int, int] = {}
@@ -96,7 +95,9 @@ class ConverseStream:
             return b""
         event = _members_of(message.payload)
         if message.text(":message-type") != "event":
-            return self._fail(_failure(message, event))
+            return self._fail(_failure(message, event or {}))
+        if event is None:
+            return self._fail(_UNREADABLE)
         name = message.text(":event-type")
         index = count(event.get("contentBlockIndex"))
         match name:
@@ -184,13 +185,14 @@ class ConverseStream:
         return _event({"error": error})
 
 
-def _members_of(payload: bytes) -> dict[str, Any]:
+def _members_of(payload: bytes) -> dict[str, Any] | None:
+    """None for what is no JSON."""
     if json_guard.problem(payload, _DEPTH_MAX) is not None:
-        return {}
+        return None
     try:
-        return members(msgspec.json.decode(payload))
+        return members(msgspec.json.decode(payload or b"{}"))
     except msgspec.DecodeError:
-        return {}
+        return None
 
 
 def _failure(message: EventMessage, event: Mapping[str, Any]) -> Failure:

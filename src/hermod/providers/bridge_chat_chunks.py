@@ -18,7 +18,7 @@ from hermod.providers.bridge_chat import (
 )
 from hermod.providers.bridge_chunks import Chunks
 from hermod.providers.bridge_pieces import Json, arguments_of, objects_of, written
-from hermod.providers.bridge_to_responses import wants_usage
+from hermod.providers.chat_words import wants_usage
 from hermod.providers.lenient import count as count_of
 from hermod.providers.lenient import members as object_of
 from hermod.providers.lenient import text as text_of

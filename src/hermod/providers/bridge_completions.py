@@ -31,7 +31,7 @@ _SAME: Final = (
     "stop",
     "user",
 )
-_USUAL: Final[Json] = {"n": 1, "best_of": 1}
+_USUAL: Final[Json] = {"best_of": 1}
 _REASONS: Final = {
     "tool_calls": "stop",
     "function_call": "stop",

@@ -5,7 +5,6 @@ its text and its calls, in this order. Only where a thought or a text follows a 
 open does another message begin, so that thoughts stay before what they led to.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 from hermod.providers.adapter import CannotCarry
@@ -48,26 +47,27 @@ class _Conversation:
         self.messages: list[Json] = []
         self._crossing = crossing
         self._turn: Json | None = None
-        self._takers: Final[dict[str, Callable[[Json, str], None]]] = {
-            "message": self._message,
-            "reasoning": self._reasoning,
-            "function_call": self._call,
-            "custom_tool_call": self._custom_call,
-            "function_call_output": self._output,
-            "custom_tool_call_output": self._output,
-        }
 
     def add(self, item: Json, place: str) -> None:
         """One item. Raises CannotCarry."""
         kind = text_of(item.get("type")) or ("message" if "role" in item else "item_reference")
-        taker = self._takers.get(kind)
-        if taker is not None:
-            taker(item, place)
-        elif kind == "item_reference":
-            raise CannotCarry(f"{place}: {_NO_CONVERSATIONS}", place)
-        else:
-            why = f"{self._crossing.whom} has chat completions only, which know no {kind[:100]!r}"
-            self._crossing.lose(place, why, place)
+        match kind:
+            case "message":
+                self._message(item, place)
+            case "reasoning":
+                self._reasoning(item, place)
+            case "function_call":
+                self._call(item, place)
+            case "custom_tool_call":
+                self._custom_call(item, place)
+            case "function_call_output" | "custom_tool_call_output":
+                self._output(item, place)
+            case "item_reference":
+                raise CannotCarry(f"{place}: {_NO_CONVERSATIONS}", place)
+            case _:
+                whom = self._crossing.whom
+                why = f"{whom} has chat completions only, which know no {kind[:100]!r}"
+                self._crossing.lose(place, why, place)
 
     def end_turn(self) -> None:
         """What is not the assistant's follows."""

@@ -96,6 +96,6 @@ class Crossing:
         found = ((name, self.cargo.take(name)) for name in names)
         return {name: value for name, value in found if value not in (None, "", {})}
 
-    def finish(self, usual: Json) -> tuple[str, ...]:
+    def finish(self, usual: Json | None = None) -> tuple[str, ...]:
         """What was left out; see `Cargo.finish`. Raises CannotCarry."""
         return (*self._lost, *self.cargo.finish(usual))

@@ -98,6 +98,30 @@ def _usage(chat: Json) -> Json | None:
     return usage
 
 
+class _Told:
+    """The events that were told and not taken yet.
+
+    Apart from who has them told: in a cycle with the narration a stream would keep its whole
+    answer in memory until the collector comes.
+    """
+
+    def __init__(self) -> None:
+        self._out: list[bytes] = []
+        self._number = 0
+
+    def tell(self, event: str, members: Json) -> None:
+        """See `bridge_narration.Tell`."""
+        told: Json = {"type": event, "sequence_number": self._number, **members}
+        self._number += 1
+        self._out.append(sse.written(written(told), event))
+
+    def taken(self) -> bytes:
+        """All of them."""
+        out = b"".join(self._out)
+        self._out.clear()
+        return out
+
+
 class ResponseEvents:
     """Takes a stream of chat chunks in pieces cut anywhere, gives the events of a response."""
 
@@ -105,8 +129,7 @@ class ResponseEvents:
         """`outgoing` is the request for a response; `inner` makes the chunks, where it must."""
         self._outgoing = outgoing
         self._chunks = Chunks(inner)
-        self._out: list[bytes] = []
-        self._number = 0
+        self._told = _Told()
         self._begun: Json = {}
         self._narration: Narration | None = None
         self._reason = ""
@@ -127,12 +150,7 @@ class ResponseEvents:
         out = self._take(self._chunks.end())
         if self._reason and not self._ended:
             self._finish()
-            out += self._taken()
-        return out
-
-    def _taken(self) -> bytes:
-        out = b"".join(self._out)
-        self._out.clear()
+            out += self._told.taken()
         return out
 
     def _take(self, found: list[Json | Told | None]) -> bytes:
@@ -145,12 +163,7 @@ class ResponseEvents:
                 self._take_chunk(chunk)
             elif self._narration is not None:
                 self._finish()
-        return self._taken()
-
-    def _tell(self, event: str, members: Json) -> None:
-        told: Json = {"type": event, "sequence_number": self._number, **members}
-        self._number += 1
-        self._out.append(sse.written(written(told), event))
+        return self._told.taken()
 
     def _take_chunk(self, chunk: Json) -> None:
         narration = self._narration or self._begin(chunk)
@@ -170,9 +183,9 @@ class ResponseEvents:
         asked = b"%d %b" % (self._outgoing.now_s, self._outgoing.body)
         tail = tail_of(chunk.get("id"), asked)
         self._begun = _begun(self._outgoing, chunk, tail)
-        self._narration = Narration(tail, self._tell)
-        self._tell("response.created", {"response": self._begun})
-        self._tell("response.in_progress", {"response": self._begun})
+        self._narration = Narration(tail, self._told.tell)
+        self._told.tell("response.created", {"response": self._begun})
+        self._told.tell("response.in_progress", {"response": self._begun})
         return self._narration
 
     def _finish(self) -> None:
@@ -180,7 +193,7 @@ class ResponseEvents:
         self._ended = True
         response = self._begun | self._narration.finish(self._reason)
         response["usage"] = _usage(self._usage)
-        self._tell(f"response.{response['status']}", {"response": response})
+        self._told.tell(f"response.{response['status']}", {"response": response})
 
     def _fail(self, told: Told) -> None:
         """The error as it came; and the response's end in OpenAI's words, if it had begun."""
@@ -188,9 +201,9 @@ class ResponseEvents:
         message = told.message or _UNEXPLAINED
         param = told.param if isinstance(told.param, str) else None
         code = told.code or told.type
-        self._tell("error", {"code": code, "message": message, "param": param})
+        self._told.tell("error", {"code": code, "message": message, "param": param})
         if self._narration is not None:
             status = int(code) if code is not None and code.isascii() and code.isdigit() else None
             error = {"code": error_code(told.code, status), "message": message}
             response = self._begun | {"status": "failed", "error": error}
-            self._tell("response.failed", {"response": response})
+            self._told.tell("response.failed", {"response": response})

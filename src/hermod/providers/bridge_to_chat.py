@@ -38,7 +38,6 @@ _OF_CHAT: Final = (
 )
 """What a response knows nothing of, and a chat does: Anthropic's door brings stop sequences."""
 _WITHOUT_EFFECT: Final = ("background", "include", "max_tool_calls", "store", "stream_options")
-_USUAL: Final[Json] = {"truncation": "disabled"}
 _LOGPROBS: Final = "message.output_text.logprobs"
 _MODES: Final = {"any": "required"}
 """Bifrost's other word (wire-contract 1.6)."""
@@ -80,7 +79,7 @@ def chat_request(kind: AnyKind, outgoing: Outgoing) -> tuple[bytes, tuple[str, .
         chat["stream_options"] = {"include_usage": True}
     cargo.pass_over(_WITHOUT_EFFECT)
     chat = cargo.unknown() | chat
-    return written(chat), crossing.finish(_USUAL)
+    return written(chat), crossing.finish()
 
 
 # Tools

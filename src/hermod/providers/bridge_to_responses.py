@@ -6,8 +6,6 @@ reads them). A response is stored unless the request says otherwise, a chat is n
 
 from typing import Final
 
-import msgspec
-
 from hermod.kinds.kind import AnyKind
 from hermod.providers.adapter import CannotCarry, Outgoing
 from hermod.providers.bridge_pieces import Crossing, Json, is_list, is_object, objects_of, written
@@ -27,22 +25,6 @@ _SAME: Final = (
     "truncation",
     "user",
 )
-_USUAL: Final[Json] = {
-    "frequency_penalty": 0,
-    "presence_penalty": 0,
-    "modalities": ["text"],
-}
-
-
-class _Options(msgspec.Struct):
-    include_usage: object = None
-
-
-class _Wish(msgspec.Struct):
-    stream_options: _Options | None = None
-
-
-_read_wish: Final = msgspec.json.Decoder(_Wish).decode
 _ROLES: Final = frozenset({"system", "developer", "user"})
 
 
@@ -78,7 +60,7 @@ def responses_request(kind: AnyKind, outgoing: Outgoing) -> tuple[bytes, tuple[s
         if "include_obfuscation" in options:
             asked["stream_options"] = {"include_obfuscation": options["include_obfuscation"]}
     asked = cargo.unknown() | asked
-    return written(asked), crossing.finish(_USUAL)
+    return written(asked), crossing.finish()
 
 
 class _Items:
@@ -239,9 +221,3 @@ def _add_reasoning(crossing: Crossing, asked: Json) -> bool:
     if reasoning:
         asked["reasoning"] = reasoning
     return bool(reasoning) and effort != "none"
-
-
-def wants_usage(outgoing: Outgoing) -> bool:
-    """Whether the last chunk of the chat's stream is to tell it."""
-    options = _read_wish(outgoing.body).stream_options
-    return options is not None and options.include_usage is True

@@ -18,8 +18,16 @@ import msgspec
 from hermod.domain.failure import Failure
 from hermod.kinds.kind import AnyKind
 from hermod.providers import cohere_messages, replies, upstream_errors
-from hermod.providers.adapter import Answered, CannotCarry, Dialect, Outgoing, Prepared
+from hermod.providers.adapter import Answered, Dialect, Outgoing, Prepared
 from hermod.providers.cargo import Cargo
+from hermod.providers.chat_words import (
+    choice_of,
+    limit_of,
+    must_be_known,
+    reasoning_of,
+    stops_of,
+    wants_usage,
+)
 from hermod.providers.cohere_stream import CohereStream
 from hermod.providers.cohere_words import (
     annotations,
@@ -28,17 +36,11 @@ from hermod.providers.cohere_words import (
     log_probabilities,
     usage_in,
 )
-from hermod.providers.form_as_json import refuse
 from hermod.providers.lenient import items, members, text
 
 _AS_THEY_ARE: Final = ("temperature", "seed", "frequency_penalty", "presence_penalty")
 _P_MIN: Final = 0.01
 _P_MAX: Final = 0.99
-_USUAL: Final[dict[str, object]] = {
-    "modalities": ["text"],
-    "top_logprobs": 0,
-    "truncation": "disabled",
-}
 _INVALID_TOKEN: Final = 498
 
 
@@ -53,48 +55,44 @@ def build(kind: AnyKind, outgoing: Outgoing) -> Prepared:
     for name in _AS_THEY_ARE:
         if (value := cargo.take(name)) is not None:
             sent[name] = value
-    shorter, longer = cargo.take("max_tokens"), cargo.take("max_completion_tokens")
-    if (limit := longer if longer is not None else shorter) is not None:
-        sent["max_tokens"] = int(limit)
+    if (limit := limit_of(cargo)) is not None:
+        sent["max_tokens"] = limit
     if (top_p := cargo.take("top_p")) is not None:
         sent["p"] = min(max(top_p, _P_MIN), _P_MAX)
-    if stop := cargo.take("stop"):
-        sent["stop_sequences"] = [stop] if isinstance(stop, str) else stop
+    if stops := stops_of(cargo):
+        sent["stop_sequences"] = stops
     if cargo.take("logprobs"):
         sent["logprobs"] = True
-    cargo.pass_over(("prediction",))  # what it says of the answer is only how to be faster
-    dropped = _offer_tools(cargo, outgoing, sent)
-    _shape_answer(cargo.take("response_format"), sent)
+    _offer_tools(cargo, sent)
+    _shape_answer(cargo, sent)
     _think(cargo, sent)
-    if cargo.take("n") not in (None, 1):
-        raise CannotCarry("n: Cohere gives one answer to a chat", "n")
     extras = cargo.unknown()
     if "top_k" in extras:
         sent["k"] = extras.pop("top_k")
     sent |= extras
-    return Prepared(
-        "application/json", msgspec.json.encode(sent), dropped=(*cargo.finish(_USUAL), *dropped)
-    )
+    return Prepared("application/json", msgspec.json.encode(sent), dropped=cargo.finish())
 
 
-def _offer_tools(cargo: Cargo, outgoing: Outgoing, sent: dict[str, Any]) -> tuple[str, ...]:
-    """What of it was dropped: that calls come one at a time cannot be said."""
+def _offer_tools(cargo: Cargo, sent: dict[str, Any]) -> None:
+    """A function by its name is that function alone, required: there is nothing else to call."""
     given, is_strict = cohere_messages.tools(items(cargo.take("tools")))
-    offered, choice = cohere_messages.chosen(cargo.take("tool_choice"), given)
+    choice = choice_of(cargo.take("tool_choice"), given.keys())
     in_parallel = cargo.take("parallel_tool_calls")
-    if not offered:
-        return ()
-    sent["tools"] = offered
-    if choice is not None:
-        sent["tool_choice"] = choice
+    if not given:
+        return
+    names = choice.names if choice is not None else ()
+    sent["tools"] = [tool for name, tool in given.items() if not names or name in names]
+    if choice is not None and choice.mode != "auto":
+        sent["tool_choice"] = choice.mode.upper()
     if is_strict:
         sent["strict_tools"] = True
-    return refuse(outgoing, "parallel_tool_calls") if in_parallel is False else ()
+    if in_parallel is False:
+        cargo.lose("parallel_tool_calls", "Cohere has no word for one call at a time")
 
 
-def _shape_answer(wanted: object, sent: dict[str, Any]) -> None:
+def _shape_answer(cargo: Cargo, sent: dict[str, Any]) -> None:
     """`response_format`: Cohere's `json_object` takes a schema."""
-    form = members(wanted)
+    form = members(cargo.take("response_format"))
     kind = form.get("type", "text")
     if kind == "text":
         return
@@ -104,21 +102,20 @@ def _shape_answer(wanted: object, sent: dict[str, Any]) -> None:
     elif kind == "json_schema":
         schema = members(members(form.get("json_schema")).get("schema"))
     else:
-        raise CannotCarry("response_format: Cohere gives text or JSON", "response_format")
+        cargo.lose("response_format", "Cohere gives text or JSON")
+        return
     sent["response_format"] = {"type": "json_object", **({"json_schema": schema} if schema else {})}
 
 
 def _think(cargo: Cargo, sent: dict[str, Any]) -> None:
     """`thinking` is on by default for models that can; how much is a budget, not an effort."""
-    reasoning = members(cargo.take("reasoning"))
-    effort = cargo.take("reasoning_effort") or reasoning.get("effort")
-    budget = cargo.take("reasoning_max_tokens")
-    budget = reasoning.get("max_tokens") if budget is None else budget
-    if effort == "none" or budget == 0:
+    asked = reasoning_of(cargo)
+    must_be_known(asked.effort)
+    if asked.effort == "none" or asked.budget == 0:
         sent["thinking"] = {"type": "disabled"}
-    elif budget is not None and budget > 0:
-        sent["thinking"] = {"type": "enabled", "token_budget": int(budget)}
-    elif effort is not None or budget is not None:
+    elif asked.budget is not None and asked.budget > 0:
+        sent["thinking"] = {"type": "enabled", "token_budget": asked.budget}
+    elif asked.effort is not None or asked.budget is not None or asked.is_wanted:
         sent["thinking"] = {"type": "enabled"}
 
 
@@ -199,7 +196,7 @@ def _call(call: Mapping[str, Any]) -> dict[str, object]:
         "type": "function",
         "function": {
             "name": text(function.get("name")),
-            "arguments": text(function.get("arguments")),
+            "arguments": text(function.get("arguments")) or "{}",
         },
     }
 
@@ -217,10 +214,7 @@ def refusal(status: int, content_type: str | None, body: bytes) -> Failure:
 
 def open_stream(kind: AnyKind, outgoing: Outgoing) -> CohereStream:
     """See `Dialect.open_stream`."""
-    options = members(members(msgspec.json.decode(outgoing.body)).get("stream_options"))
-    return CohereStream(
-        outgoing.model, outgoing.now_s, with_usage=options.get("include_usage") is True
-    )
+    return CohereStream(outgoing.model, outgoing.now_s, with_usage=wants_usage(outgoing))
 
 
 DIALECT: Final = Dialect("cohere_chat", build, read, refusal, open_stream)

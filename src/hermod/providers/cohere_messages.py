@@ -7,22 +7,38 @@ import msgspec
 
 from hermod.kinds import json_guard
 from hermod.providers.adapter import CannotCarry
+from hermod.providers.chat_words import (
+    answered_call,
+    arguments_of,
+    call_of,
+    function_of,
+    refuse_old_call,
+    refuse_sound,
+)
 from hermod.providers.lenient import items, members, text
 
 TOOL_PLAN: Final = "tool_plan"
 """The `id` of a piece of reasoning that Cohere gave as the plan of its tool calls."""
+_SHOWN: Final = 60
 _NO_PARAMETERS: Final[dict[str, object]] = {"type": "object", "properties": {}}
 
 
 def messages(given: list[Any]) -> list[dict[str, object]]:
     """The messages, each as it is there. Raises CannotCarry for what Cohere has no words for."""
-    return [_message(members(each), f"messages[{index}]") for index, each in enumerate(given)]
+    made = [_message(members(each), f"messages[{index}]") for index, each in enumerate(given)]
+    if not any(message.get("content") or "tool_calls" in message for message in made):
+        raise CannotCarry("messages: none of them says anything", "messages")
+    if all(message["role"] == "system" for message in made):
+        # There must be something to answer.
+        return [{**message, "role": "user"} for message in made]
+    return made
 
 
-def _message(message: Mapping[str, Any], place: str) -> dict[str, object]:
-    make = _ROLES.get(text(message.get("role")))
+def _message(message: dict[str, Any], place: str) -> dict[str, object]:
+    role = text(message.get("role"))
+    make = _ROLES.get(role)
     if make is None:
-        raise CannotCarry(f"{place}.role: not a role that Cohere knows", "messages")
+        raise CannotCarry(f"{place}: the role {role[:_SHOWN]!r} is not supported", place)
     return make(message, place)
 
 
@@ -34,9 +50,14 @@ def _user(message: Mapping[str, Any], place: str) -> dict[str, object]:
     return {"role": "user", "content": _content(message, place, _user_block)}
 
 
-def _assistant(message: Mapping[str, Any], place: str) -> dict[str, object]:
+def _assistant(message: dict[str, Any], place: str) -> dict[str, object]:
+    refuse_sound(message, place)
+    refuse_old_call(message, place)
     made: dict[str, object] = {"role": "assistant"}
-    calls = [_call(members(each), place) for each in items(message.get("tool_calls"))]
+    calls = [
+        _call(each, f"{place}.tool_calls[{index}]")
+        for index, each in enumerate(items(message.get("tool_calls")))
+    ]
     plan, thoughts = _thinking(message, has_calls=bool(calls))
     content = _content(message, place, _assistant_block)
     if content == "" and message.get("refusal"):
@@ -76,24 +97,21 @@ def _thinking(message: Mapping[str, Any], *, has_calls: bool) -> tuple[str, list
     return plan, thoughts
 
 
-def _call(call: Mapping[str, Any], place: str) -> dict[str, object]:
-    if call.get("type", "function") != "function":
-        raise CannotCarry(f"{place}.tool_calls: Cohere calls functions only", "messages")
-    function = members(call.get("function"))
+def _call(call: Any, place: str) -> dict[str, object]:
+    found = call_of(call, place)
+    arguments = arguments_of(found.written, f"{place}.function.arguments")
+    written = msgspec.json.encode(arguments).decode()
     return {
-        "id": text(call.get("id")),
+        "id": found.id,
         "type": "function",
-        "function": {
-            "name": text(function.get("name")),
-            "arguments": text(function.get("arguments")) or "{}",
-        },
+        "function": {"name": found.name, "arguments": written},
     }
 
 
-def _tool(message: Mapping[str, Any], place: str) -> dict[str, object]:
+def _tool(message: dict[str, Any], place: str) -> dict[str, object]:
     """Cohere cites results that come as documents; those that are no objects stay texts."""
     content = _content(message, place, _text_block)
-    made: dict[str, object] = {"role": "tool", "tool_call_id": text(message.get("tool_call_id"))}
+    made: dict[str, object] = {"role": "tool", "tool_call_id": answered_call(message, place)}
     if isinstance(content, str):
         documents = _documents(content)
         made["content"] = content if documents is None else documents
@@ -124,12 +142,15 @@ def _content(message: Mapping[str, Any], place: str, block: Block) -> str | list
     content = message.get("content")
     if isinstance(content, str | None):
         return content or ""
-    return [block(members(each), f"{place}.content") for each in items(content)]
+    return [
+        block(members(each), f"{place}.content[{index}]")
+        for index, each in enumerate(items(content))
+    ]
 
 
 def _text_block(part: Mapping[str, Any], place: str) -> dict[str, object]:
     if part.get("type") != "text":
-        raise CannotCarry(f"{place}: Cohere takes text only in this role", "messages")
+        raise CannotCarry(f"{place}: Cohere takes text only in this role", place)
     return {"type": "text", "text": text(part.get("text"))}
 
 
@@ -144,16 +165,19 @@ def _user_block(part: Mapping[str, Any], place: str) -> dict[str, object]:
     if kind == "text":
         return _text_block(part, place)
     if kind != "image_url":
-        raise CannotCarry(f"{place}: Cohere takes texts and images only", "messages")
+        raise CannotCarry(f"{place}: Cohere takes texts and images only", place)
     image = part.get("image_url")
     url = image if isinstance(image, str) else text(members(image).get("url"))
+    if not url.startswith(("https://", "http://", "data:")):
+        place = f"{place}.image_url"
+        raise CannotCarry(f"{place}: expected an http or data URL", place)
     sent: dict[str, object] = {"url": url}
     if members(image).get("detail") in ("low", "high", "auto"):
         sent["detail"] = members(image)["detail"]
     return {"type": "image_url", "image_url": sent}
 
 
-_ROLES: Final[Mapping[str, Callable[[Mapping[str, Any], str], dict[str, object]]]] = {
+_ROLES: Final[Mapping[str, Callable[[dict[str, Any], str], dict[str, object]]]] = {
     "system": _system,
     "developer": _system,
     "user": _user,
@@ -162,57 +186,20 @@ _ROLES: Final[Mapping[str, Callable[[Mapping[str, Any], str], dict[str, object]]
 }
 
 
-def tools(given: list[Any]) -> tuple[list[dict[str, object]], bool]:
-    """The functions, and whether one of them asks to be followed strictly.
+def tools(given: list[Any]) -> tuple[dict[str, object], bool]:
+    """The functions by their names, and whether one of them asks to be followed strictly.
 
     Cohere is strict with all tools or none. Raises CannotCarry for a tool that is no function.
     """
-    made: list[dict[str, object]] = []
+    made: dict[str, object] = {}
     is_strict = False
-    for each in given:
-        tool = members(each)
-        if tool.get("type", "function") != "function":
-            raise CannotCarry("tools: Cohere takes functions only", "tools")
-        function = members(tool.get("function"))
+    for index, tool in enumerate(given):
+        function = function_of(tool, f"tools[{index}]")
         is_strict = is_strict or function.get("strict") is True
-        sent: dict[str, object] = {"name": text(function.get("name"))}
+        sent: dict[str, object] = {"name": function["name"]}
         if isinstance(function.get("description"), str):
             sent["description"] = function["description"]
         parameters = function.get("parameters")
         sent["parameters"] = parameters if isinstance(parameters, dict) else _NO_PARAMETERS
-        made.append({"type": "function", "function": sent})
+        made[function["name"]] = {"type": "function", "function": sent}
     return made, is_strict
-
-
-def chosen(
-    choice: object, given: list[dict[str, object]]
-) -> tuple[list[dict[str, object]], str | None]:
-    """The tools to offer, and whether one must be called.
-
-    Cohere knows `REQUIRED` and `NONE`. A function by its name is that function alone, required:
-    there is nothing else to call. Raises CannotCarry for a choice that no tool fits.
-    """
-    wanted = members(choice)
-    mode = choice if isinstance(choice, str) else text(wanted.get("type"))
-    names: set[str] | None = None
-    if mode == "function":
-        names = {text(members(wanted.get("function")).get("name"))}
-        mode = "required"
-    elif mode == "allowed_tools":
-        allowed = members(wanted.get("allowed_tools")) or wanted
-        names = {
-            text(members(members(each).get("function")).get("name"))
-            for each in items(allowed.get("tools"))
-        }
-        mode = text(allowed.get("mode"))
-    if names is not None:
-        given = [each for each in given if members(each["function"]).get("name") in names]
-        if len(given) < len(names):
-            raise CannotCarry("tool_choice: names a function that is not in tools", "tool_choice")
-    if mode in ("required", "any"):
-        return given, "REQUIRED"
-    if mode == "none":
-        return given, "NONE"
-    if mode in ("", "auto"):
-        return given, None
-    raise CannotCarry("tool_choice: Cohere has no such choice", "tool_choice")

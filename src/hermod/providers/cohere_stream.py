@@ -24,6 +24,9 @@ from hermod.providers.lenient import count, items, members, text
 
 _DEPTH_MAX: Final = 64
 """Levels of an event."""
+_UNREADABLE: Final = Failure(
+    "an event of the provider's stream is no JSON", error_type="upstream_invalid"
+)
 _DONE: Final = sse.written(b"[DONE]")
 
 
@@ -42,6 +45,8 @@ class CohereStream:
         self._usage: Usage | None = None
         self._calls: dict[int, int] = {}
         """OpenAI's index of a call by Cohere's: its own may have gaps."""
+        self._unsaid: set[int] = set()
+        """Calls whose arguments have not begun."""
         self._is_over = False
         self._has_failed = False
 
@@ -66,12 +71,15 @@ class CohereStream:
         return rest + _DONE if self._is_over and not self._has_failed else rest
 
     def _translate(self, data: bytes) -> bytes:
-        if self._has_failed or json_guard.problem(data, _DEPTH_MAX) is not None:
+        # Some versions of the API end with OpenAI's last event.
+        if self._has_failed or self._is_over or data == b"[DONE]":
             return b""
+        if json_guard.problem(data, _DEPTH_MAX) is not None:
+            return self._fail(_UNREADABLE)
         try:
             event = members(msgspec.json.decode(data))
         except msgspec.DecodeError:
-            return b""
+            return self._fail(_UNREADABLE)
         delta = members(event.get("delta"))
         message = members(delta.get("message"))
         match event.get("type"):
@@ -85,6 +93,8 @@ class CohereStream:
                 return self._chunk(_thought(plan, TOOL_PLAN)) if plan else b""
             case "tool-call-start" | "tool-call-delta":
                 return self._call(event, message.get("tool_calls"))
+            case "tool-call-end":
+                return self._end_call(count(event.get("index")))
             case "citation-start":
                 return self._citation(message.get("citations"))
             case "message-end":
@@ -112,7 +122,11 @@ class CohereStream:
         index = self._calls.setdefault(count(event.get("index")), len(self._calls))
         function = members(call.get("function"))
         arguments = text(function.get("arguments"))
+        if arguments:
+            self._unsaid.discard(index)
         if event.get("type") == "tool-call-start":
+            if not arguments:
+                self._unsaid.add(index)
             started: dict[str, object] = {
                 "index": index,
                 "id": text(call.get("id")),
@@ -123,6 +137,13 @@ class CohereStream:
         if not arguments:
             return b""
         return self._chunk({"tool_calls": [{"index": index, "function": {"arguments": arguments}}]})
+
+    def _end_call(self, theirs: int) -> bytes:
+        index = self._calls.get(theirs)
+        if index not in self._unsaid:
+            return b""
+        # Nothing was said, which is no JSON; an empty object is meant.
+        return self._chunk({"tool_calls": [{"index": index, "function": {"arguments": "{}"}}]})
 
     def _citation(self, found: object) -> bytes:
         citations = items(found) or ([members(found)] if members(found) else [])

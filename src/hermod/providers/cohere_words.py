@@ -23,7 +23,8 @@ _FAILED: Final = {
 
 def finish_reason(reason: str, *, has_calls: bool) -> str:
     """OpenAI's word for why it ended."""
-    return _FINISH.get(reason, "tool_calls" if has_calls else "stop")
+    found = _FINISH.get(reason, "stop")
+    return "tool_calls" if has_calls and found == "stop" else found
 
 
 def failed(reason: str, said: str) -> Failure | None:

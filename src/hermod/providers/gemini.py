@@ -2,42 +2,38 @@
 ai.google.dev/api: `generateContent`, `streamGenerateContent`, `batchEmbedContents`, `predict`."""
 
 import re
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 import msgspec
 
 from hermod.domain.failure import Failure
 from hermod.kinds.kind import AnyKind
+from hermod.kinds.own_words import GOOGLE, Words
 from hermod.providers import gemini_images as images
 from hermod.providers import gemini_speech as sound
 from hermod.providers.adapter import (
     Answered,
     Dialect,
     Outgoing,
+    OwnWords,
     Prepared,
     StreamTranslator,
 )
 from hermod.providers.cargo import Cargo
+from hermod.providers.chat_words import wants_usage
 from hermod.providers.gemini_answer import completion
 from hermod.providers.gemini_config import add_config
 from hermod.providers.gemini_embedding import Method, embedding_request, read_embedding
 from hermod.providers.gemini_messages import contents_of
 from hermod.providers.gemini_stream import GeminiStream
 from hermod.providers.gemini_usage import usage_in
-from hermod.providers.lenient import items, members, text
+from hermod.providers.lenient import Members, items, members, text
 from hermod.providers.replies import object_in
 from hermod.providers.upstream_errors import refusal as usual_refusal
 
-Members = dict[str, Any]
-
 _JSON: Final = "application/json"
 _CHAT: Final = "chat_completion"
-_USUAL: Final[dict[str, object]] = {
-    "parallel_tool_calls": True,
-    "truncation": "disabled",
-    "logprobs": False,
-}
 _UNAUTHORIZED: Final = 401
 _DETAILS_MAX: Final = 1 << 16
 """Bytes of an error that are looked at for its details."""
@@ -52,7 +48,7 @@ def chat_request(kind: AnyKind, outgoing: Outgoing) -> tuple[Members, tuple[str,
     if instruction is not None:
         body["systemInstruction"] = instruction
     add_config(cargo, outgoing.model, body)
-    return body, cargo.finish(_USUAL)
+    return body, cargo.finish()
 
 
 def build(kind: AnyKind, outgoing: Outgoing) -> Prepared:
@@ -69,11 +65,23 @@ def build(kind: AnyKind, outgoing: Outgoing) -> Prepared:
             body, dropped = content_request(kind, outgoing, chooses_format=False)
             if outgoing.stream and kind.request_type == _CHAT:
                 method = "streamGenerateContent?alt=sse"
+    return Prepared(_JSON, msgspec.json.encode(body), _path(outgoing, method), dropped=dropped)
+
+
+def _path(outgoing: Outgoing, method: str) -> str:
     # A name with a slash is a resource's whole name: `tunedModels/…`.
     named = quote(outgoing.model, safe="/")
     resource = named if "/" in named else f"models/{named}"
-    path = f"/v1beta/{resource}:{method}"
-    return Prepared(_JSON, msgspec.json.encode(body), path, dropped=dropped)
+    return f"/v1beta/{resource}:{method}"
+
+
+def own_method(outgoing: Outgoing) -> str:
+    """What a client's own request is for."""
+    return "streamGenerateContent?alt=sse" if outgoing.stream else "generateContent"
+
+
+def _build_own(outgoing: Outgoing, words: Words) -> Prepared:
+    return Prepared(_JSON, bytes(words.request), _path(outgoing, own_method(outgoing)))
 
 
 def content_request(
@@ -167,14 +175,15 @@ def _details(body: bytes) -> list[Members]:
 
 def open_stream(kind: AnyKind, outgoing: Outgoing) -> StreamTranslator:
     """See `hermod.providers.adapter.Dialect.open_stream`."""
-    asked = members(msgspec.json.decode(outgoing.body))
-    options = members(asked.get("stream_options"))
     return GeminiStream(
         model=outgoing.model,
         now_s=outgoing.now_s,
-        include_usage=options.get("include_usage") is True,
+        include_usage=wants_usage(outgoing),
     )
 
 
-DIALECT: Final = Dialect("gemini", build, read, refusal, open_stream, retry_after)
+OWN: Final = OwnWords(GOOGLE, lambda _: True, _build_own, read, open_stream)
+"""Those of `generateContent`."""
+
+DIALECT: Final = Dialect("gemini", build, read, refusal, open_stream, retry_after, own=(OWN,))
 """Google's own."""

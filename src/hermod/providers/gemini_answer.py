@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from hermod.domain.failure import Failure
 from hermod.providers import replies
@@ -10,9 +10,7 @@ from hermod.providers.gemini_messages import FORMAT
 from hermod.providers.gemini_parts import Part, image_blocks
 from hermod.providers.gemini_sound import sound_message
 from hermod.providers.gemini_usage import chat_usage, usage_in
-from hermod.providers.lenient import count, items, members, number, text
-
-Members = dict[str, Any]
+from hermod.providers.lenient import Members, count, items, members, number, text
 
 _FINISH_REASONS: Final[Mapping[str, str]] = {
     "STOP": "stop",

@@ -1,14 +1,21 @@
 """What a request asks for beside its messages, as Gemini's `generationConfig`, `tools` and
 `toolConfig` (Gemini API reference, `GenerationConfig`, "Function calling", "Thinking")."""
 
-from typing import Any, Final
+from typing import Final
 
 from hermod.providers.adapter import CannotCarry
 from hermod.providers.cargo import Cargo
+from hermod.providers.chat_words import (
+    Choice,
+    choice_of,
+    function_of,
+    limit_of,
+    must_be_known,
+    reasoning_of,
+    stops_of,
+)
 from hermod.providers.gemini_messages import is_older
-from hermod.providers.lenient import items, members, number, text
-
-Members = dict[str, Any]
+from hermod.providers.lenient import Members, items, members, number, text
 
 _NUMBERS: Final = {
     "temperature": "temperature",
@@ -16,7 +23,6 @@ _NUMBERS: Final = {
     "presence_penalty": "presencePenalty",
     "frequency_penalty": "frequencyPenalty",
 }
-_INTEGERS: Final = {"seed": "seed", "top_logprobs": "logprobs"}
 _BUDGETS: Final = {
     "none": 0,
     "minimal": 1024,
@@ -38,6 +44,7 @@ _LEVELS: Final = {
     "xhigh": "XHIGH",
     "max": "XHIGH",
 }
+_MODES: Final = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 _JSON: Final = "application/json"
 _TOOLS: Final = {
     "google_search": "googleSearch",
@@ -86,22 +93,20 @@ def add_config(cargo: Cargo, model: str, out: Members) -> None:
     for name, theirs in _NUMBERS.items():
         if (value := cargo.take(name)) is not None:
             config[theirs] = value
-    for name, theirs in _INTEGERS.items():
-        if (value := cargo.take(name)) is not None:
-            config[theirs] = int(value)
-    least, most = cargo.take("max_tokens"), cargo.take("max_completion_tokens")
-    if (limit := most if most is not None else least) is not None:
-        config["maxOutputTokens"] = int(limit)
-    stop = cargo.take("stop")
-    if stop:
-        config["stopSequences"] = [stop] if isinstance(stop, str) else stop
+    if (seed := cargo.take("seed")) is not None:
+        config["seed"] = int(seed)
+    if (limit := limit_of(cargo)) is not None:
+        config["maxOutputTokens"] = limit
+    if stops := stops_of(cargo):
+        config["stopSequences"] = stops
     wanted = number(cargo.take("n"))
     if wanted is not None and wanted != 1:
         config["candidateCount"] = int(wanted)
+    others = cargo.take("top_logprobs")
     if cargo.take("logprobs"):
-        config["responseLogprobs"] = True
+        config |= {"responseLogprobs": True} | ({} if others is None else {"logprobs": int(others)})
     _add_modalities(cargo, config)
-    _add_format(members(cargo.take("response_format")), config)
+    _add_format(cargo, config)
     thinking = _thinking(cargo, model)
     if thinking:
         config["thinkingConfig"] = thinking
@@ -142,7 +147,8 @@ def voice_config(voice: str) -> Members:
     return {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": voice}}}
 
 
-def _add_format(wanted: Members, config: Members) -> None:
+def _add_format(cargo: Cargo, config: Members) -> None:
+    wanted = members(cargo.take("response_format"))
     match wanted.get("type"):
         case None | "text":
             return
@@ -154,30 +160,25 @@ def _add_format(wanted: Members, config: Members) -> None:
             if schema is not None:
                 config["responseJsonSchema"] = schema
         case _:
-            raise CannotCarry("response_format: this type is not supported", "response_format")
+            cargo.lose("response_format", "Gemini gives text or JSON")
 
 
 def _thinking(cargo: Cargo, model: str) -> Members:
-    reasoning = members(cargo.take("reasoning"))
-    effort = text(cargo.take("reasoning_effort") or reasoning.get("effort"))
-    budget = cargo.take("reasoning_max_tokens")
-    budget = number(reasoning.get("max_tokens") if budget is None else budget)
-    if not effort and reasoning.get("enabled") is False:
-        effort = "none"
-    if not effort and budget is None:
-        return {"includeThoughts": True} if reasoning.get("enabled") is True else {}
-    if effort and effort not in _LEVELS:
-        raise CannotCarry("reasoning_effort: not one of " + ", ".join(_LEVELS), "reasoning_effort")
+    asked = reasoning_of(cargo)
+    if asked.effort is None and asked.budget is None:
+        return {"includeThoughts": True} if asked.is_wanted and not asked.is_hidden else {}
+    must_be_known(asked.effort)
+    effort, budget = asked.effort or "", asked.budget
     config: Members
     if budget is not None:
-        config = {"thinkingBudget": int(budget)}
+        config = {"thinkingBudget": budget}
     elif is_older(model):
         least = _LEAST_OF_PRO if "pro" in model else 0
         config = {"thinkingBudget": max(_BUDGETS[effort], least)}
     else:
         config = {"thinkingLevel": _level(effort, model)}
     is_off = effort == "none" if budget is None else budget == 0
-    if not is_off and reasoning.get("exclude") is not True:
+    if not is_off and not asked.is_hidden:
         config["includeThoughts"] = True
     return config
 
@@ -196,14 +197,15 @@ def _add_tools(cargo: Cargo, out: Members) -> None:
     for index, tool in enumerate(items(cargo.take("tools"))):
         fields = members(tool)
         if fields.get("type") == "function" or "function" in fields:
-            declared.append(_function(members(fields.get("function")), f"tools[{index}]"))
+            declared.append(_function(function_of(tool, f"tools[{index}]")))
             continue
         own = {theirs: fields[name] for name, theirs in _OWN_TOOLS.items() if name in fields}
         named = _OWN_TOOLS.get(text(fields.get("type")))
         if named and not own:
             own[named] = {}
         if not own:
-            raise CannotCarry(f"tools[{index}]: tools of this type are not supported", "tools")
+            place = f"tools[{index}]"
+            raise CannotCarry(f"{place}: tools of this type are not supported", place)
         tools.append(own)
     if cargo.take("web_search_options") is not None:
         tools.append({"googleSearch": {}})
@@ -211,18 +213,15 @@ def _add_tools(cargo: Cargo, out: Members) -> None:
         tools.insert(0, {"functionDeclarations": declared})
     if tools:
         out["tools"] = tools
-    choice = cargo.take("tool_choice")
-    if declared and choice is not None:
+    choice = choice_of(cargo.take("tool_choice"), {each["name"] for each in declared})
+    if choice is not None and declared:
         out["toolConfig"] = {"functionCallingConfig": _calling(choice)}
-    elif choice not in (None, "auto", "none"):
-        raise CannotCarry("tool_choice: there are no functions to choose from", "tool_choice")
+    if cargo.take("parallel_tool_calls") is False and declared:
+        cargo.lose("parallel_tool_calls", "Gemini has no word for one call at a time")
 
 
-def _function(function: Members, where: str) -> Members:
-    name = text(function.get("name"))
-    if not name:
-        raise CannotCarry(f"{where}: a function needs a name", "tools")
-    declared: Members = {"name": name}
+def _function(function: Members) -> Members:
+    declared: Members = {"name": function["name"]}
     if text(function.get("description")):
         declared["description"] = function["description"]
     if members(function.get("parameters")):
@@ -231,37 +230,9 @@ def _function(function: Members, where: str) -> Members:
     return declared
 
 
-def _calling(choice: object) -> Members:
-    match choice:
-        case "none":
-            return {"mode": "NONE"}
-        case "auto":
-            return {"mode": "AUTO"}
-        case "required" | "any":
-            return {"mode": "ANY"}
-        case _:
-            return _chosen(members(choice))
-
-
-def _chosen(choice: Members) -> Members:
-    match choice.get("type"):
-        case "function" | None:
-            name = text(members(choice.get("function")).get("name")) or text(choice.get("name"))
-            if name:
-                return {"mode": "ANY", "allowedFunctionNames": [name]}
-        case "allowed_tools":
-            allowed = members(choice.get("allowed_tools")) or choice
-            named = [members(each) for each in items(allowed.get("tools"))]
-            names = [
-                text(members(each.get("function")).get("name")) or text(each.get("name"))
-                for each in named
-            ]
-            # VALIDATED may answer in words too, and it alone of those two takes names.
-            mode = "ANY" if allowed.get("mode") == "required" else "VALIDATED"
-            if names and all(names):
-                return {"mode": mode, "allowedFunctionNames": names}
-        case "none" | "auto" | "any" | "required" as plain:
-            return _calling(plain)
-        case _:
-            pass
-    raise CannotCarry("tool_choice: expected a function's name, or names of tools", "tool_choice")
+def _calling(choice: Choice) -> Members:
+    if not choice.names:
+        return {"mode": _MODES[choice.mode]}
+    # VALIDATED may answer in words too, and it alone of those two takes names.
+    mode = "ANY" if choice.mode == "required" else "VALIDATED"
+    return {"mode": mode, "allowedFunctionNames": list(choice.names)}

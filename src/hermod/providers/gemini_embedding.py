@@ -7,7 +7,7 @@ Gemini API: `:batchEmbedContents`. Vertex AI: `:embedContent` and `:batchEmbedCo
 import struct
 from base64 import b64encode
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -17,9 +17,7 @@ from hermod.kinds.kind import AnyKind
 from hermod.providers import replies
 from hermod.providers.adapter import Answered, CannotCarry, Outgoing
 from hermod.providers.cargo import Cargo
-from hermod.providers.lenient import count, items, members, number
-
-Members = dict[str, Any]
+from hermod.providers.lenient import Members, count, items, members, number
 
 
 class Method(StrEnum):

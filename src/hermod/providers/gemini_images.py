@@ -7,7 +7,7 @@ addresses that serve it.
 
 import math
 import re
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -21,9 +21,7 @@ from hermod.providers.gemini_config import add_own
 from hermod.providers.gemini_parts import located
 from hermod.providers.gemini_speech import filtered
 from hermod.providers.gemini_usage import details_of_input, token_usage, usage_in
-from hermod.providers.lenient import items, members, text
-
-Members = dict[str, Any]
+from hermod.providers.lenient import Members, items, members, text
 
 _SIZE: Final = re.compile(r"(\d{2,5})x(\d{2,5})")
 _RATIOS: Final = ((1, 1), (2, 3), (3, 2), (3, 4), (4, 3), (4, 5), (5, 4), (9, 16), (16, 9), (21, 9))

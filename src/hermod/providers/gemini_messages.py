@@ -11,9 +11,11 @@ from typing import Any, Final
 import msgspec
 
 from hermod.providers.adapter import CannotCarry
+from hermod.providers.chat_words import arguments_of, call_of, refuse_sound
 from hermod.providers.gemini_parts import Part, content_parts, text_of
 from hermod.providers.lenient import items, members, text
 
+_SHOWN: Final = 60
 FORMAT: Final = "google-gemini-v1"
 """Marks signatures in `reasoning_details` as Google's: no other vendor's would be accepted."""
 _ANY_SIGNATURE: Final = "skip_thought_signature_validator"
@@ -77,7 +79,8 @@ class _Conversation:
                 self._add_result(self._result(message, where))
                 return
             case _:
-                raise CannotCarry(f"{where}.role: not supported here", f"{where}.role")
+                shown = text(role)[:_SHOWN]
+                raise CannotCarry(f"{where}: the role {shown!r} is not supported", where)
         if parts:
             self.contents.append({"role": "user" if role == "user" else "model", "parts": parts})
             self._after_tool = False
@@ -91,6 +94,7 @@ class _Conversation:
         self._after_tool = True
 
     def _said(self, message: dict[str, Any], where: str) -> list[Part]:
+        refuse_sound(message, where)
         signatures = _Signatures(message)
         parts = [*signatures.thoughts, *content_parts(message.get("content"), f"{where}.content")]
         parts += content_parts(message.get("refusal"), f"{where}.refusal")
@@ -113,15 +117,12 @@ class _Conversation:
         return parts
 
     def _call(self, call: dict[str, Any], where: str) -> Part:
-        function = members(call.get("function"))
-        name = text(function.get("name"))
-        if not name:
-            raise CannotCarry(f"{where}: only calls of functions with a name", where)
-        made: dict[str, Any] = {"name": name, "args": _arguments(text(function.get("arguments")))}
-        call_id = text(call.get("id"))
-        self._names[call_id] = name
-        if call_id:
-            made["id"] = call_id
+        found = call_of(call, where, needs_id=False)
+        arguments = arguments_of(found.written, f"{where}.function.arguments")
+        made: dict[str, Any] = {"name": found.name, "args": arguments}
+        self._names[found.id] = found.name
+        if found.id:
+            made["id"] = found.id
         return {"functionCall": made}
 
     def _result(self, message: dict[str, Any], where: str) -> Part:
@@ -169,13 +170,6 @@ class _Signatures:
 def _of_google(holder: dict[str, Any]) -> str:
     google = members(members(holder.get("extra_content")).get("google"))
     return text(google.get("thought_signature"))
-
-
-def _arguments(written: str) -> object:
-    """A call's arguments as the object that they must be here; a model may have written none."""
-    if not written.strip():
-        return {}
-    return _object(written) or {"INVALID_JSON": written}
 
 
 def _response(said: str) -> object:

@@ -2,7 +2,7 @@
 "Audio understanding")."""
 
 from base64 import b64encode
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -17,10 +17,8 @@ from hermod.providers.gemini_config import add_own, voice_config
 from hermod.providers.gemini_parts import inline, mime_type_of
 from hermod.providers.gemini_sound import as_wav, decoded
 from hermod.providers.gemini_usage import details_of_input, token_usage, usage_in
-from hermod.providers.lenient import items, members, text
+from hermod.providers.lenient import Members, items, members, text
 from hermod.providers.multipart_body import FormFile, fields_and_files
-
-Members = dict[str, Any]
 
 _SOUNDS: Final = {"wav": "audio/wav", "pcm": "audio/pcm"}
 _TRANSCRIBE: Final = (

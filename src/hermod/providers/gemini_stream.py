@@ -5,7 +5,7 @@ candidate says why it ended, and nothing marks the end of the stream itself.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -26,10 +26,8 @@ from hermod.providers.gemini_answer import (
 )
 from hermod.providers.gemini_sound import sound_message
 from hermod.providers.gemini_usage import chat_usage, usage_in
-from hermod.providers.lenient import count, items, members, text
+from hermod.providers.lenient import Members, count, items, members, text
 from hermod.providers.upstream_errors import told_by
-
-Members = dict[str, Any]
 
 _DONE: Final = b"data: [DONE]\n\n"
 _DEPTH_MAX: Final = 256

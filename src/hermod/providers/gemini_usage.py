@@ -1,11 +1,7 @@
 """What Google says of tokens (Gemini API reference, `UsageMetadata`)."""
 
-from typing import Any
-
 from hermod.domain.usage import Usage
-from hermod.providers.lenient import count, items, members, text
-
-Members = dict[str, Any]
+from hermod.providers.lenient import Members, count, items, members, text
 
 
 def usage_in(reply: Members) -> Usage | None:
@@ -28,6 +24,8 @@ def usage_in(reply: Members) -> Usage | None:
         reasoning_tokens=thought,
         input_audio_tokens=_of("AUDIO", told.get("promptTokensDetails")),
         output_audio_tokens=_of("AUDIO", told.get("candidatesTokensDetails")),
+        input_image_tokens=_of("IMAGE", told.get("promptTokensDetails")),
+        output_image_tokens=_of("IMAGE", told.get("candidatesTokensDetails")),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 
 Members = dict[str, Any]
 
-_COUNT_MAX: Final = 2**53
+COUNT_MAX: Final = 2**53
 """More than there is of anything that is counted."""
 _NUMBER_MAX: Final = 2**63
 
@@ -30,11 +30,11 @@ def text(value: object) -> str:
 def count(value: object) -> int:
     """A number of something: whole, and not below zero."""
     found = number(value)
-    return int(found) if found is not None and 0 <= found <= _COUNT_MAX else 0
+    return int(found) if found is not None and 0 <= found <= COUNT_MAX else 0
 
 
 def number(value: object) -> int | float | None:
     """A number that every JSON reader takes; a truth value is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if abs(value) < _NUMBER_MAX else None
+    if type(value) is int or type(value) is float:
+        return value if -_NUMBER_MAX < value < _NUMBER_MAX else None
+    return None

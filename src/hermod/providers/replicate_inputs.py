@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from hermod.providers.adapter import CannotCarry
 from hermod.providers.cargo import Cargo
+from hermod.providers.chat_words import limit_of, stops_of
 from hermod.providers.lenient import Members, items, members, text
 
 _OPENAI: Final = "openai/"
@@ -58,8 +59,7 @@ def chat(cargo: Cargo, model: str) -> Made:
     inputs["prompt"] = prompt
     if pictures:
         inputs["image_input"] = pictures
-    shorter, longer = cargo.take("max_tokens"), cargo.take("max_completion_tokens")
-    _generate(cargo, model, inputs, longer if longer is not None else shorter)
+    _generate(cargo, model, inputs, limit_of(cargo))
     effort = cargo.take("reasoning_effort")
     reasoning = cargo.take("reasoning")
     effort = effort or members(reasoning).get("effort")
@@ -68,13 +68,11 @@ def chat(cargo: Cargo, model: str) -> Made:
     if members(reasoning).get("max_tokens") is not None:
         raise CannotCarry("reasoning.max_tokens: Replicate's models take an effort", "reasoning")
     if members(cargo.take("response_format")).get("type", "text") != "text":
-        raise CannotCarry("response_format: Replicate's models answer in text", "response_format")
-    cargo.pass_over(("parallel_tool_calls", "prediction"))
+        cargo.lose("response_format", "Replicate's models answer in text")
+    cargo.pass_over(("parallel_tool_calls",))  # which tools would be refused
     if not cargo.members.get("tools"):
         cargo.pass_over(("tool_choice",))
-    if cargo.take("n") not in (None, 1):
-        raise CannotCarry("n: Replicate gives one answer to a chat", "n")
-    return Made(inputs, {"modalities": ["text"], "top_logprobs": 0})
+    return Made(inputs, {})
 
 
 def completion(cargo: Cargo, model: str) -> Made:
@@ -85,7 +83,7 @@ def completion(cargo: Cargo, model: str) -> Made:
         raise CannotCarry("prompt: Replicate takes one at a time", "prompt")
     inputs: Members = {"prompt": several[0] if several else text(prompt)}
     _generate(cargo, model, inputs, cargo.take("max_tokens"))
-    return Made(inputs, {"best_of": 1, "n": 1})
+    return Made(inputs, {"best_of": 1})
 
 
 def _generate(cargo: Cargo, model: str, inputs: Members, limit: float | None) -> None:
@@ -95,8 +93,7 @@ def _generate(cargo: Cargo, model: str, inputs: Members, limit: float | None) ->
     for name in _SAMPLING:
         if (value := cargo.take(name)) is not None:
             inputs[name] = value
-    if stop := cargo.take("stop"):
-        stops = [stop] if isinstance(stop, str) else items(stop)
+    if stops := stops_of(cargo):
         if any("," in each for each in stops):
             raise CannotCarry("stop: Replicate parts the sequences by commas", "stop")
         inputs["stop_sequences"] = ",".join(stops)

@@ -62,10 +62,10 @@ def parse_reply(
 
     `now_at` (microseconds) is for a `retry_after` that is a date. `read` and `refuse` are the
     dialect's, where it is not OpenAI's, and `retry_after_in` finds in an error when to come back;
-    `resolved` is the upstream's name for the model, where it
-    has another; `price` tells the cost of a usage in nano-dollars. With `raw_request` and
-    `show_raw_response` the caller sees what the upstream saw and said (`extra_fields.raw_request`,
-    `.raw_response`). Never raises.
+    `resolved` is the upstream's name for the model, where it has another; `price` tells the cost in
+    nano-dollars, of an answer without a usage too. With `raw_request` and `show_raw_response` the
+    caller sees what the upstream saw and said (`extra_fields.raw_request`, `.raw_response`). Never
+    raises.
     """
     if 200 <= status < 300:
         found = read(content_type, body) if read else read_answer(kind.reply, content_type, body)
@@ -104,9 +104,10 @@ def parse_reply(
     cost_usd_nanos = None if price is None else price(usage)
     if cost_usd_nanos is not None:
         extra_fields["cost_usd_nanos"] = cost_usd_nanos
-    for name, raw in (("raw_request", raw_request), ("raw_response", raw_response)):
-        if raw is not None:
-            extra_fields[name] = _as_json(raw)
+    if raw_request is not None:
+        extra_fields["raw_request"] = _as_json(raw_request)
+    if raw_response is not None:
+        extra_fields["raw_response"] = _as_json(raw_response)
     end = found.body.rindex(b"}")
     return Answer(
         b'%b,"extra_fields":%b}'
@@ -143,7 +144,10 @@ def read_answer(expected: Reply, content_type: str | None, body: bytes) -> Answe
     """The reply's JSON without `extra_fields`, or why it is no answer."""
     if not body.strip() and not (expected.text_as and expected.may_be_empty):
         return invalid(_EMPTY)
-    label = (content_type or "").partition(";")[0].strip().lower()
+    if expected.binary_as or expected.text_as:
+        label = (content_type or "").partition(";")[0].strip().lower()
+    else:
+        label = _JSON
     if expected.binary_as and _is_binary(label, body) and not is_html(content_type, body):
         encoded = b64encode(body)
         whole = b'{"%b":"%b"}' % (expected.binary_as.encode(), encoded)
@@ -160,9 +164,10 @@ def read_answer(expected: Reply, content_type: str | None, body: bytes) -> Answe
     if wrong is not None:
         return wrong
     usage = answer_usage(members)
-    if members.pop("extra_fields", None) is not None:
-        return Answered(msgspec.json.encode(members), usage=usage)
-    return Answered(body, usage=usage)
+    if "extra_fields" in members:
+        del members["extra_fields"]
+        body = msgspec.json.encode(members)
+    return Answered(body, None, usage)
 
 
 def _is_binary(label: str, body: bytes) -> bool:

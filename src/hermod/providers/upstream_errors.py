@@ -176,7 +176,9 @@ def _told(whole: Mapping[str, object]) -> Told | None:
         or _name(status if isinstance(status, str) else None),
         code=_name(whole.get("code", first.get("code"))),
         param=_small(whole.get("param")),
-        event_id=_name(outer.get("event_id")) or _name(whole.get("event_id")),
+        event_id=_name(outer.get("event_id"))
+        or _name(whole.get("event_id"))
+        or _name(outer.get("request_id")),
     )
 
 

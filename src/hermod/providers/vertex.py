@@ -7,16 +7,17 @@ its publisher in front. Paths: Google's REST reference, `projects.locations.publ
 """
 
 import re
-from typing import Any, Final, NamedTuple
+from dataclasses import replace
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 import msgspec
 
 from hermod.domain.failure import Failure
 from hermod.domain.provider import Row, VertexKey
-from hermod.domain.usage import Usage
 from hermod.kinds.kind import AnyKind
-from hermod.providers import anthropic_answer, gemini, gemini_images, openai_shaped
+from hermod.kinds.own_words import Words
+from hermod.providers import anthropic, anthropic_answer, gemini, gemini_images, openai_shaped
 from hermod.providers.adapter import (
     Answered,
     CannotCarry,
@@ -27,12 +28,10 @@ from hermod.providers.adapter import (
 )
 from hermod.providers.anthropic_request import messages_body
 from hermod.providers.anthropic_stream import Stream
-from hermod.providers.bridge_chunks import Chunks
+from hermod.providers.as_it_comes import AsItComes
 from hermod.providers.gemini_embedding import Method, embedding_request, read_embedding, texts_of
 from hermod.providers.lenient import members, text
 from hermod.providers.replies import object_in
-
-Members = dict[str, Any]
 
 _JSON: Final = "application/json"
 _GOOGLE: Final = "google"
@@ -208,35 +207,51 @@ def read(
     return openai_shaped.read(kind, outgoing, content_type, body)
 
 
-class _AsItComes:
-    """A stream that is OpenAI's already; only its usage is read."""
-
-    def __init__(self) -> None:
-        self._chunks = Chunks(None)
-
-    @property
-    def usage(self) -> Usage | None:
-        """See `StreamTranslator.usage`."""
-        return self._chunks.usage
-
-    def feed(self, piece: bytes) -> bytes:
-        """See `StreamTranslator.feed`."""
-        self._chunks.feed(piece)
-        return piece
-
-    def end(self) -> bytes:
-        """See `StreamTranslator.end`."""
-        self._chunks.end()
-        return b""
-
-
 def open_stream(kind: AnyKind, outgoing: Outgoing) -> StreamTranslator:
     """See `hermod.providers.adapter.Dialect.open_stream`."""
     model = _model_of(outgoing)
     if model.publisher == _GOOGLE:
         return gemini.open_stream(kind, outgoing._replace(model=model.name))
-    return Stream(outgoing) if model.publisher == _CLAUDE else _AsItComes()
+    return Stream(outgoing) if model.publisher == _CLAUDE else AsItComes()
 
 
-DIALECT: Final = Dialect("vertex", build, read, gemini.refusal, open_stream, gemini.retry_after)
+def _is_claude(outgoing: Outgoing) -> bool:
+    return _model_of(outgoing).publisher == _CLAUDE
+
+
+def _is_of_google(outgoing: Outgoing) -> bool:
+    return _model_of(outgoing).publisher == _GOOGLE
+
+
+def _build_claudes_own(outgoing: Outgoing, words: Words) -> Prepared:
+    body = anthropic.own_body(outgoing, words, version=_CLAUDE_VERSION)
+    path = _model_path(outgoing, _CLAUDE, _model_of(outgoing).name, _raw(outgoing))
+    betas = tuple(each for each in words.headers.items() if each[0] != anthropic.VERSION[0])
+    return Prepared(_JSON, body, path, headers=betas)
+
+
+def _build_googles_own(outgoing: Outgoing, words: Words) -> Prepared:
+    name = _model_of(outgoing).name
+    path = _model_path(outgoing, _GOOGLE, name, gemini.own_method(outgoing))
+    return Prepared(_JSON, bytes(words.request), path)
+
+
+_OWN: Final = (
+    replace(
+        anthropic.OWN,
+        speaks=_is_claude,
+        build=_build_claudes_own,
+    ),
+    replace(
+        gemini.OWN,
+        speaks=_is_of_google,
+        build=_build_googles_own,
+        read=read,
+        open_stream=open_stream,
+    ),
+)
+
+DIALECT: Final = Dialect(
+    "vertex", build, read, gemini.refusal, open_stream, gemini.retry_after, own=_OWN
+)
 """Vertex AI's, whoever speaks there."""

@@ -39,6 +39,6 @@ def seen(
     migrations: Sequence[Migration],
     weaknesses: Sequence[str] = (),
 ) -> Seen:
-    """What a backend found. Raises StoreMisconfigured when the schema is too new for this release."""
+    """What a backend found. Raises StoreMisconfigured when its schema is too new."""
     plan_upgrade(version, readable_from, migrations)
     return Seen(engine, version, migrations[-1].number, tuple(weaknesses))

@@ -49,12 +49,23 @@ class Lane:
     callers: deque[asyncio.Future[bool]] = field(default_factory=deque[asyncio.Future[bool]])
     """Who holds a connection open until there is a slot, in the order of arrival. Each hears
     whether one came."""
+    detour: int = 0
+    """How many jobs may be on their way to a call although the upstream has no room for them: as
+    long as jobs like them find another upstream, one that is down must not keep them."""
     backlogs_turn: bool = False
     """Slots that become free go to callers and to the backlog in turns."""
 
     @property
     def free(self) -> int:
         return max(self.cap - self.taken, 0)
+
+    def went_elsewhere(self) -> None:
+        """A job found another upstream: twice as many may try."""
+        self.detour = min(max(self.detour * 2, 1), self.cap)
+
+    def came_back(self) -> None:
+        """A job had nowhere else to go."""
+        self.detour = 0
 
     def hand_over(self) -> bool:
         """Give a slot that has become free to a caller, if one waits and it is their turn."""

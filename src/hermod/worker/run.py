@@ -115,6 +115,20 @@ class Run:
     """Who waits for the answer on an open connection. Such a job never runs a second time: it ends
     here, however it ends."""
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another provider than its lane's is asked, or will be next."""
+        target = self.job.target if self.ended is None else self.ended.target
+        return target is not None and target.provider != self.job.lane
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether its last attempt came to no call, and the next one will ask no other."""
+        ended = self.ended
+        if ended is None or ended.attempt_state is not AttemptState.UNSENT:
+            return False
+        return ended.target == self.job.target
+
     def stop(self, why: Stop) -> bool:
         """Have the run end soon; False if it goes on, or was told so before.
 
@@ -169,9 +183,6 @@ class Runner:
                 await self._break_off(run, run.live, run.stopped)
             elif run.stopped is Stop.DRAINED:
                 await self._give_back(run)
-            if run.handle is not None and run.stopped in {Stop.CANCELLED, Stop.CALLER_GONE}:
-                target = _target(run.job)
-                await self._caller.call_off(run.job.kind, target.provider, run.handle)
         except StoreError as error:
             # The lease runs out, and then this or another worker takes the job again.
             log.debug("job %s: left to its lease: %s", run.lease.job_id, error)
@@ -184,6 +195,11 @@ class Runner:
             if run.live is not None:
                 # Whatever went wrong with the writing: nobody shall wait for ever.
                 run.live.end(Fault(_at(run.job, _UNRECORDED)))
+        if run.handle is not None and run.stopped in {Stop.CANCELLED, Stop.CALLER_GONE}:
+            target = _target(run.job)
+            await self._caller.call_off(
+                run.job.kind, target.provider, run.handle, run.job.options, run.lease.job_id
+            )
 
     async def _execute(self, run: Run) -> None:
         body = run.job.body
@@ -205,29 +221,30 @@ class Runner:
         """Call until the job has ended, or has to wait for long."""
         job = run.job
         spent, progress = job.attempts_spent, _progress_of(job)
-        targets: tuple[Target, ...] = ()
-        if progress.at:
-            # It has left its own provider before: the request says where to.
-            targets = await self._targets(job, body)
-            if progress.at >= len(targets):
-                progress = Progress()
+        target = _target(job) if progress.at else Target(job.lane, job.model)
+        targets: tuple[Target | None, ...] = ()
         run.handle = await self._ordered_before(run)
         while True:
-            target = targets[progress.at] if targets else Target(job.lane, job.model)
             called = await self._call(run, body, target, progress)
             outcome = called.outcome
             run.handle = called.handle
             if isinstance(outcome, Answer):
                 await self._finish(run, _completed(outcome, called.key_name), outcome)
                 return
+            if progress.at:
+                failure = outcome.failure.of(
+                    provider=target.provider, model=target.model, request_type=job.kind
+                )
+                outcome = replace(outcome, failure=failure)
             if not targets:
                 targets = await self._targets(job, body)
             live = run.live
             once = job.on_unknown is OnUnknown.FAIL and live is None
-            step = self._next_step(run, called, outcome, progress, target, spent, len(targets))
-            if once and outcome.unknown and isinstance(step, Again):
-                # Wherever it went next, it might be done twice.
-                if outcome.retryable is not Retryable.NO:
+            known = [n for n, each in enumerate(targets) if each is not None]
+            step = self._next_step(run, called, outcome, progress, target, spent, known)
+            if once and outcome.unknown:
+                # Wherever it went next, it might be done twice; and its client must hear of it.
+                if isinstance(step, Again) and outcome.retryable is not Retryable.NO:
                     await self._finish(run, _unknown(job, outcome.failure.message, called.key_name))
                     return
                 step = End(outcome.failure)
@@ -237,9 +254,10 @@ class Runner:
                 return
             if step.progress.at != progress.at:
                 run.handle = None
+                target = targets[step.progress.at] or target
             progress = step.progress
             run.ended = self._ended(outcome, called.key_name, step.spent)._replace(
-                target=targets[progress.at] if progress.at else None, progress=progress.encode()
+                target=target if progress.at else None, progress=progress.encode()
             )
             run.due_at = self._clock.now() + int(step.delay_s * _SECOND)
             # An outcome that is known only in memory would be unknown to whoever comes after us.
@@ -258,7 +276,7 @@ class Runner:
         progress: Progress,
         target: Target,
         spent: int,
-        targets: int,
+        targets: list[int],
     ) -> End | Again:
         if run.live is not None and run.live.begun:
             return End(fault.failure)
@@ -278,10 +296,10 @@ class Runner:
             ),
         )
 
-    async def _targets(self, job: ClaimedJob, body: bytes) -> tuple[Target, ...]:
+    async def _targets(self, job: ClaimedJob, body: bytes) -> tuple[Target | None, ...]:
         """Where the job may go: its own provider and model, then its fallbacks."""
         own = Target(job.lane, job.model)
-        return own, *await self._caller.fallbacks(body, job.options)
+        return own, *await self._caller.fallbacks(body, job.options, job.lane)
 
     async def _call(self, run: Run, body: bytes, target: Target, progress: Progress) -> Called:
         """One upstream call, under an attempt that is already committed."""
@@ -306,6 +324,9 @@ class Runner:
             partial(self._note_handle, run)
             if self._caller.orders(job.kind, target.provider)
             else None,
+            # While it waits in there, a job that must not be sent twice would look as if it were.
+            0.0 if job.on_unknown is OnUnknown.FAIL and run.live is None else STAY_S,
+            run.live is not None and progress.comes_again,
         )
         if run.stopped is not None:
             raise _Stopped
@@ -320,16 +341,16 @@ class Runner:
         await self._store.record_handle(run.lease, handle)
 
     async def _ordered_before(self, run: Run) -> str | None:
-        """The work that the attempt before this run ordered, if its upstream can be asked."""
+        """The work that attempts before this run ordered, if their upstream can be asked."""
         job, attempt = run.job, run.lease.attempt
         target = _target(job)
         if attempt == 1 or not self._caller.orders(job.kind, target.provider):
             return None
         principal = Principal(job.tenant_id, job.owner)
         found = await self._store.read_attempts(run.lease.job_id, principal)
-        last = next((each for each in reversed(found) if each.n == attempt - 1), None)
-        same = last is not None and (last.lane, last.model) == target
-        return last.handle if last is not None and same else None
+        # Not only of the last one: it may have asked for the work of the one before it.
+        same = [each for each in found if each.n < attempt and (each.lane, each.model) == target]
+        return next((each.handle for each in reversed(same) if each.handle), None)
 
     async def _next_attempt(self, run: Run, ended: Retry, delay_s: float) -> bool:
         """Wait in the slot, then commit the next attempt; False if the lease is lost."""
@@ -460,10 +481,10 @@ def _target(job: ClaimedJob) -> Target:
 
 
 def _progress_of(job: ClaimedJob) -> Progress:
-    """What an earlier run remembered; a text that another release wrote may mean nothing here."""
+    """What an earlier run remembered; a text of another release may mean nothing here."""
     try:
         return Progress.decode(job.progress)
-    except (ValueError, TypeError):
+    except ValueError:
         log.warning("job %s: its progress cannot be read, it begins anew", job.lease.job_id)
         return Progress()
 
@@ -474,7 +495,6 @@ def _kept(ended: Retry, job: ClaimedJob) -> Retry:
 
 
 def _completed(answer: Answer, key_name: str | None) -> Finish:
-    usage = answer.usage
     return Finish(
         state=State.COMPLETED,
         status_code=200,
@@ -482,10 +502,16 @@ def _completed(answer: Answer, key_name: str | None) -> Finish:
         attempt_state=AttemptState.SUCCEEDED,
         attempt_status_code=200,
         key_name=key_name,
-        metered=None
-        if usage is None
-        else Metered(usage.input_tokens, usage.output_tokens, answer.cost_usd_nanos),
+        metered=_metered(answer),
     )
+
+
+def _metered(answer: Answer) -> Metered | None:
+    """What is known of its use; some answers only have a price."""
+    usage = answer.usage
+    if usage is not None:
+        return Metered(usage.input_tokens, usage.output_tokens, answer.cost_usd_nanos)
+    return None if answer.cost_usd_nanos is None else Metered(0, 0, answer.cost_usd_nanos)
 
 
 def _failed(job: ClaimedJob, shown: Fault, last: Fault, key_name: str | None) -> Finish:
@@ -526,4 +552,7 @@ def _named(job: ClaimedJob, outcome: Outcome) -> Outcome:
 
 
 def _at(job: ClaimedJob, failure: Failure) -> Failure:
+    """The failure, saying on which call it came: its own provider's unless it says more."""
+    if failure.provider is not None:
+        return failure
     return failure.of(provider=job.lane, model=job.model, request_type=job.kind)

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
+from typing import Any, cast
 
 from hermod.domain.clock import Clock
 from hermod.domain.errors import StoreError
@@ -64,6 +65,8 @@ class Worker:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._claiming: asyncio.Task[None] | None = None
+        self._committing: set[asyncio.Task[None]] = set()
+        """Until they have a run, which keeps its own."""
         self._resting: dict[str, float] = {}
         """Until when, monotonic, a lane whose claim failed is left alone."""
         self._loops: list[asyncio.Task[None]] = []
@@ -177,13 +180,14 @@ class Worker:
         if room is None or room >= lane.cap or not free:
             return free, 0.0
         # What was claimed or reserved and has not called yet will take its share.
-        phases = [
-            run.phase
-            for run in self._runs.values()
-            if run.job.lane == lane.name and not run.suspicion
+        runs = [
+            run for run in self._runs.values() if run.job.lane == lane.name and not run.suspicion
         ]
+        phases = [run.phase for run in runs if not run.is_elsewhere]
         called = min(phases.count(Phase.CALLING), self._room.out(lane.name))
-        to_come = lane.taken - called - phases.count(Phase.FINISHING)
+        gone = called + phases.count(Phase.FINISHING) + len(runs) - len(phases)
+        to_come = lane.taken - gone
+        room = max(room, lane.detour)
         return max(min(free, room - to_come), 0), max(again_s, _SHORTEST_PAUSE_S)
 
     def _reserved_one(self) -> Claim:
@@ -197,10 +201,44 @@ class Worker:
         self._freed(lane)
         self._note_quiet()
 
-    def start(self, job: ClaimedJob, live: Live | None = None) -> None:
+    def carry(
+        self, lane: str, commit: Coroutine[Any, Any, ClaimedJob], live: Live | None = None
+    ) -> asyncio.Future[None]:
         """See `hermod.jobs.slots.Slots`."""
+        loop = asyncio.get_running_loop()
+        committed: asyncio.Future[None] = loop.create_future()
+        # One task for both: a second one for each job would be felt.
+        self._committing.add(loop.create_task(self._carry(lane, commit, committed, live)))
+        return committed
+
+    async def _carry(
+        self,
+        lane: str,
+        commit: Coroutine[Any, Any, ClaimedJob],
+        committed: asyncio.Future[None],
+        live: Live | None,
+    ) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        try:
+            job = await commit
+        except BaseException as error:
+            self.give_back(lane)
+            if not committed.done():
+                committed.set_exception(error)
+            # This frame is in the error's traceback: they would keep each other.
+            del committed
+            if isinstance(error, Exception):
+                return
+            raise
+        finally:
+            self._committing.discard(task)
         self._reserved -= 1
-        self._begin(job, live=live)
+        run = self._enter(job, task, live=live)
+        if not committed.done():
+            committed.set_result(None)
+        elif live is not None:
+            run.stop(Stop.CALLER_GONE)
+        await self._occupy(run)
 
     def caller_gone(self, job_id: str) -> None:
         """See `hermod.jobs.slots.Slots`."""
@@ -218,8 +256,18 @@ class Worker:
         if not self._runs and not self._reserved:
             self._quiet.set()
 
-    def _begin(self, job: ClaimedJob, suspicion: int = 0, live: Live | None = None) -> None:
-        run = Run(job, job.lease, self._clock.monotonic(), suspicion, live=live)
+    def _begin(self, job: ClaimedJob, suspicion: int = 0) -> None:
+        run = self._enter(job, None, suspicion)
+        run.task = asyncio.get_running_loop().create_task(self._occupy(run))
+
+    def _enter(
+        self,
+        job: ClaimedJob,
+        task: "asyncio.Task[None] | None",
+        suspicion: int = 0,
+        live: Live | None = None,
+    ) -> Run:
+        run = Run(job, job.lease, self._clock.monotonic(), suspicion, task, live=live)
         before = self._runs.get(job.lease.job_id)
         if before is not None:
             # We froze and lost the lease, and are the first to take the job again. Nobody will
@@ -227,9 +275,9 @@ class Worker:
             before.stop(Stop.LEASE_LOST)
         self._runs[job.lease.job_id] = run
         self._quiet.clear()
-        run.task = asyncio.get_running_loop().create_task(self._occupy(run))
         if self._leaving:
             run.stop(Stop.DRAINED)
+        return run
 
     async def _occupy(self, run: Run) -> None:
         try:
@@ -238,6 +286,10 @@ class Worker:
             job = run.job
             if self._runs.get(job.lease.job_id) is run:
                 del self._runs[job.lease.job_id]
+            if run.is_held_back:
+                self._lanes[job.lane].came_back()
+            elif run.is_elsewhere:
+                self._lanes[job.lane].went_elsewhere()
             if run.suspicion:
                 self._wake.set()
             else:

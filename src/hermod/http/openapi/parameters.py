@@ -57,6 +57,11 @@ PARAMETERS: Final[dict[str, Json]] = {
     ),
     "KeyName": _header("x-bf-api-key", "The name of the configured provider key to use."),
     "KeyId": _header("x-bf-api-key-id", "The same by its id, which wins over the name."),
+    "DirectKey": _header(
+        "x-bf-direct-key",
+        "Where keys of callers are allowed (`client.allow_direct_keys`): `false` says that the key "
+        "in the request is none for the upstream, `true` that it is, even if it looks like a JWT.",
+    ),
     "SessionId": _header("x-bf-session-id", "Calls of one session use the same provider key."),
     "SessionTtl": _header(
         "x-bf-session-ttl", "How long they do: seconds, or a duration as in `1h30m`."
@@ -105,6 +110,7 @@ CALL: Final = (
     "Passthrough",
     "KeyName",
     "KeyId",
+    "DirectKey",
     "SessionId",
     "SessionTtl",
     "ParentRequestId",
