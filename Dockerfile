@@ -16,6 +16,7 @@ RUN sh requirements/assets.sh /opt/hermod/bin/python
 COPY LICENSE README.md pyproject.toml ./
 COPY src src
 RUN /opt/hermod/bin/python -m pip install --no-index --no-deps --no-build-isolation . \
+ && /opt/hermod/bin/python -P -m hermod.prices.builtin --write \
  && /opt/hermod/bin/python -m pip uninstall --yes flit_core setuptools pip
 
 FROM python:${PYTHON}-slim

@@ -94,7 +94,7 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-emi
 
 .PHONY: clean
 clean: ## Remove what the other targets have made, but no data
-	rm -rf $(VENV) $(ASSETS) $(dir $(NODE_SDK)) .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ASSETS) src/hermod/prices/builtin-*.json $(dir $(NODE_SDK)) .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # pip is the last thing that venv writes: an interrupted one is made again.
 $(BIN)/pip:
@@ -108,6 +108,7 @@ $(ASSETS)/swagger-ui-bundle.js: requirements/assets.txt requirements/assets.sh |
 $(VENV)/runtime: $(BIN)/pip requirements/runtime.txt pyproject.toml $(ASSETS)/swagger-ui-bundle.js
 	@$(PIP) install --require-hashes -r requirements/runtime.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -P -m hermod.prices.builtin --write
 	@touch $@
 
 $(VENV)/dev: $(VENV)/runtime requirements/dev.txt

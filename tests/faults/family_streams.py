@@ -187,6 +187,13 @@ async def whole(peer: Peer, asked: Asked) -> None:
     await peer.send(chunk(b"".join(told.events)) + LAST_CHUNK)
 
 
+async def lingering(peer: Peer, asked: Asked) -> None:
+    """A behaviour: everything, but the connection stays in the midst of the reply."""
+    told = await _begin(peer, asked)
+    await peer.send(chunk(b"".join(told.events)))
+    await peer.until_closed()
+
+
 async def bit_by_bit(peer: Peer, asked: Asked) -> None:
     """A behaviour: everything, in pieces that cut characters and events in two."""
     told = await _begin(peer, asked)

@@ -16,6 +16,7 @@ from tests.faults.family_streams import (
     SAID,
     STREAMS,
     bit_by_bit,
+    lingering,
     staying,
     whole,
 )
@@ -28,7 +29,13 @@ from tests.support.waiting import wait_until
 CASES = [case for case in first_cases() if case.family in STREAMS]
 ASKED = [{"role": "user", "content": "Who?"}]
 MAY_GROW_MB = 100.0
-BEHAVIOURS = {"whole": whole, "bits": bit_by_bit, "staying": staying, **BROKEN}
+BEHAVIOURS = {
+    "whole": whole,
+    "bits": bit_by_bit,
+    "staying": staying,
+    "lingering": lingering,
+    **BROKEN,
+}
 
 
 class Heard(NamedTuple):
@@ -80,7 +87,10 @@ async def started(
 ) -> AsyncGenerator[tuple[Gateway, Families, openai.OpenAI]]:
     """A gateway, the upstream of all its families, and the SDK."""
     async with families(BEHAVIOURS) as there:
-        config = {"providers": there.providers((), ()), "hermod": {"upkeep_s": 0.3}}
+        config = {
+            "providers": there.providers((), ()),
+            "hermod": {"upkeep_s": 0.3, "idle_timeout_s": 2},
+        }
         with file.start("gateway", config) as gateway:
             http = openai.DefaultHttpxClient(**PLAIN)
             with openai.OpenAI(
@@ -105,11 +115,11 @@ def reason_of(part: ChatCompletionChunk) -> str | None:
     return part.choices[0].finish_reason if part.choices else None
 
 
-async def ended(file: SqlitePlace, job_id: str, *states: str) -> None:
+async def ended(file: SqlitePlace, job_id: str, state: str) -> None:
     """Until the job has ended, which is after its caller has had it all."""
     finals = {"completed", "failed", "cancelled"}
     await asyncio.to_thread(wait_until, lambda: state_of(file, job_id) in finals)
-    assert state_of(file, job_id) in states
+    assert state_of(file, job_id) == state
 
 
 @ways
@@ -149,8 +159,7 @@ async def test_a_stream_that_breaks_off_is_no_success_for_anybody(
                 place = case.family, behaviour
                 assert heard.said == PIECES[0], place
                 assert heard.error or heard.events[-1].type == "response.failed", place
-                # The SDK hangs up as soon as it has read of an error.
-                await ended(file, heard.job_id, "failed", "cancelled")
+                await ended(file, heard.job_id, "failed")
         assert gateway.peak_rss_mb() - before_mb <= MAY_GROW_MB
 
 
@@ -171,3 +180,12 @@ async def test_who_leaves_ends_the_call(file: SqlitePlace, listen: Listen) -> No
             (asked,) = there.calls("staying", case)
             await closed(asked.peer)
             await ended(file, job_id, "cancelled")
+
+
+async def test_who_hangs_up_after_the_last_word_has_had_an_answer(file: SqlitePlace) -> None:
+    """As the SDK does: it closes its connection when it has read `[DONE]`."""
+    (case,) = [case for case in CASES if case.family == "mistral"]
+    async with started(file) as (_, _, client):
+        heard = await asyncio.to_thread(chat, client, model_of(case, "lingering"))
+        assert (heard.error, heard.said) == (None, SAID)
+        await ended(file, heard.job_id, "completed")

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from hermod.cli.prices import prices
 from hermod.domain.usage import Usage
-from hermod.prices.builtin import builtin_prices, package_version
+from hermod.prices.builtin import as_json, builtin_prices, package_version, written_by_setup
 from hermod.prices.data import Data
 from hermod.prices.prices import Prices
 from hermod.prices.refresh import RefreshFailed, fetch_prices
@@ -49,24 +49,28 @@ def cost(app_dir: Path) -> int | None:
     return book.cost("openai", "gpt-4o", Usage(1_000_000))
 
 
-def test_the_built_in_data_is_read_by_a_process_of_its_own() -> None:
-    found = builtin_prices()
+def test_the_built_in_data_is_read_by_a_process_of_its_own(tmp_path: Path) -> None:
+    found = builtin_prices(tmp_path / "none")
     assert found.find("openai", "gpt-4o") is not None
     assert found.source == f"genai-prices {package_version()}"
 
 
+def test_set_up_has_left_what_the_package_says() -> None:
+    assert written_by_setup().read_bytes() == as_json()
+
+
 def test_where_no_process_can_be_started_the_data_is_read_in_this_one(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    assert builtin_prices().find("openai", "gpt-4o") is not None
+    assert builtin_prices(tmp_path / "none").find("openai", "gpt-4o") is not None
     assert "another one cannot" in caplog.text
 
 
 def test_the_gateway_never_imports_the_package() -> None:
     program = (
         "import sys, hermod.prices.prices as p, hermod.prices.stored, hermod.prices.builtin as b;"
-        "b.builtin_prices().check();"
+        "b.builtin_prices(b.Path('nowhere')).check();"
         "sys.exit(any(name in sys.modules for name in ('genai_prices', 'pydantic', 'httpx2')))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

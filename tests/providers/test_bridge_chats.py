@@ -151,6 +151,25 @@ SETTINGS: list[tuple[Json, Json]] = [
             "tool_choice": {"type": "function", "name": "f"},
         },
     ),
+    ({"web_search_options": {}}, {"tools": [{"type": "web_search"}]}),
+    (
+        {
+            "web_search_options": {
+                "search_context_size": "low",
+                "user_location": {"type": "approximate", "approximate": {"country": "IS"}},
+            }
+        },
+        {
+            "tools": [
+                {
+                    "type": "web_search",
+                    "search_context_size": "low",
+                    "user_location": {"type": "approximate", "country": "IS"},
+                }
+            ]
+        },
+    ),
+    ({"tools": [{"type": "web_search"}]}, {"tools": [{"type": "web_search"}]}),
     (
         {
             "tool_choice": {
@@ -193,7 +212,18 @@ def test_each_setting_has_its_counterpart(setting: Json, becomes: Json) -> None:
         ({"seed": 1}, "seed: not supported by"),
         ({"audio": {"voice": "x"}}, "audio: not supported by"),
         ({"response_format": {"type": "xml"}}, "response_format: a response has no format"),
-        ({"tools": [{"type": "magic"}]}, "tools[0]: unknown tool 'magic'"),
+        (
+            {"messages": [{"role": "assistant", "audio": {"id": "a"}}]},
+            "messages[0].audio: send what was said as content instead",
+        ),
+        (
+            {"messages": [{"role": "assistant", "function_call": {"name": "f"}}]},
+            "messages[0].function_call: use tool_calls instead",
+        ),
+        (
+            {"messages": [{"role": "tool", "content": "x"}]},
+            "messages[0].tool_call_id: a tool's message needs one",
+        ),
         ({"messages": [{"role": "function", "content": "x"}]}, "messages[0].role: unknown role"),
     ],
 )

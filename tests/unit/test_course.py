@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermod.domain.course import Again, End, Progress, Surroundings, next_step
+from hermod.domain.course import Again, End, Progress, Surroundings, Turn, next_step
 from hermod.domain.failure import Failure
 from hermod.domain.outcome import Fault, Retryable
 from hermod.domain.retry import RetryPolicy
@@ -23,8 +23,6 @@ def around(
     *,
     targets: int = 1,
     other_keys: int = 0,
-    spent: int = 0,
-    attempt: int = 1,
     key_name: str | None = "a",
     remaining_s: float = 3600.0,
     max_retries: int = 2,
@@ -32,9 +30,7 @@ def around(
 ) -> Surroundings:
     policy = RetryPolicy(max_retries, 0.5, 5.0)
     every = range(targets)
-    return Surroundings(
-        policy, other_keys, key_name, every, spent, attempt, remaining_s, 0.5, waits
-    )
+    return Surroundings(policy, other_keys, key_name, every, remaining_s, 0.5, waits)
 
 
 def again(found: End | Again) -> Again:
@@ -57,9 +53,9 @@ def test_a_server_error_is_tried_again_with_the_same_target() -> None:
 
 
 def test_when_the_tries_are_spent_the_fallback_has_its_own() -> None:
-    found = again(next_step(BROKEN, Progress(), around(targets=2, spent=2, attempt=3)))
-    assert (found.delay_s, found.progress.at, found.progress.spent_before) == (0.0, 1, 3)
-    more = again(next_step(BROKEN, found.progress, around(targets=2, spent=3, attempt=4)))
+    found = again(next_step(BROKEN, Progress(spent=2), around(targets=2)))
+    assert (found.delay_s, found.progress.at, found.progress.spent) == (0.0, 1, 0)
+    more = again(next_step(BROKEN, found.progress, around(targets=2)))
     assert (more.progress.at, more.delay_s) == (1, 0.5)
 
 
@@ -70,7 +66,7 @@ def test_an_error_of_the_request_goes_on_to_the_fallback_at_once() -> None:
 
 def test_when_all_fail_the_first_error_is_the_jobs() -> None:
     first = again(next_step(WRONG, Progress(), around(targets=2)))
-    end = next_step(REFUSED, first.progress, around(targets=2, spent=1, attempt=2))
+    end = next_step(REFUSED, first.progress, around(targets=2))
     assert message(end) == "wrong"
 
 
@@ -109,7 +105,7 @@ def test_the_refusal_of_the_only_key_is_shown_as_it_came() -> None:
 
 
 def test_when_every_key_was_refused_that_is_the_error() -> None:
-    end = next_step(REFUSED, Progress(dead=("b",)), around(attempt=2))
+    end = next_step(REFUSED, Progress(dead=("b",)), around())
     assert isinstance(end, End)
     assert (end.failure.status_code, end.failure.code) == (502, "upstream_credentials_exhausted")
 
@@ -125,7 +121,7 @@ def test_a_429_that_says_when_turns_to_another_key_at_once_and_costs_no_try() ->
 
 
 def test_after_a_round_of_the_keys_the_wait_is_waited_out() -> None:
-    found = again(next_step(LATER, Progress(tired="b"), around(other_keys=1, attempt=2)))
+    found = again(next_step(LATER, Progress(tired="b", waits=1), around(other_keys=1)))
     assert (found.delay_s, found.spent) == (30.0, False)
 
 
@@ -150,16 +146,39 @@ def test_a_short_wait_is_waited_out_before_a_fallback_is_tried() -> None:
 def test_instead_of_a_long_wait_the_fallback_is_tried(fault: Fault) -> None:
     found = again(next_step(fault, Progress(), around(targets=2)))
     assert (found.delay_s, found.spent) == (0.0, False)
-    assert (found.progress.at, found.progress.put_off, found.progress.seen) == (1, (0,), ())
+    assert (found.progress.at, found.progress.seen) == (1, ())
+    assert found.progress.put_off == (Turn(0, spent=0, waits=1),)
 
 
 def test_what_was_put_off_comes_again_when_the_fallbacks_have_failed() -> None:
     put_off = again(next_step(LATER, Progress(), around(targets=2))).progress
-    back = again(next_step(WRONG, put_off, around(targets=2, attempt=2))).progress
+    back = again(next_step(WRONG, put_off, around(targets=2))).progress
     assert (back.at, back.seen) == (0, (1,))
-    waits = again(next_step(LATER, back, around(targets=2, attempt=3, spent=1)))
+    waits = again(next_step(LATER, back, around(targets=2)))
     assert (waits.delay_s, waits.progress.at) == (30.0, 0)
-    assert message(next_step(WRONG, waits.progress, around(targets=2, attempt=4))) == "wrong"
+    assert message(next_step(WRONG, waits.progress, around(targets=2))) == "wrong"
+
+
+def test_what_comes_again_has_no_new_tries() -> None:
+    put_off = again(next_step(LATER, Progress(spent=2), around(targets=2))).progress
+    back = again(next_step(WRONG, put_off, around(targets=2))).progress
+    assert message(next_step(BROKEN, back, around(targets=2))) == "broken"
+
+
+def test_where_all_are_held_back_none_keeps_the_job_from_the_others() -> None:
+    found, asked = Again(0.0, False, Progress()), list[int]()
+    for _ in range(6):
+        asked.append(found.progress.at)
+        found = again(next_step(HELD, found.progress, around(targets=3)))
+    assert asked[:5] == [0, 1, 2, 0, 1]
+    assert found.delay_s == 30.0
+
+
+def test_a_fallback_that_is_full_is_waited_for_before_who_was_put_off() -> None:
+    full = Fault(Failure("full", 429), Retryable.HELD, 0.25, sent=False)
+    put_off = again(next_step(HELD, Progress(), around(targets=2))).progress
+    found = again(next_step(full, put_off, around(targets=2)))
+    assert (found.delay_s, found.progress.at) == (0.5, 1)
 
 
 def test_a_target_that_was_held_back_and_never_asked_has_no_error_of_its_own_yet() -> None:
@@ -194,21 +213,22 @@ def test_a_caller_who_waits_is_not_refused_because_we_hold_back() -> None:
 def test_a_caller_who_waits_insists_only_when_all_targets_were_held_back() -> None:
     found = again(next_step(HELD, Progress(), around(targets=2, waits=False)))
     assert (found.progress.at, found.progress.comes_again) == (1, False)
-    found = again(next_step(HELD, found.progress, around(targets=2, attempt=2, waits=False)))
+    found = again(next_step(HELD, found.progress, around(targets=2, waits=False)))
     assert (found.progress.at, found.progress.comes_again) == (0, True)
 
 
 def test_a_caller_who_waits_does_not_come_again_to_who_asked_for_patience() -> None:
     found = again(next_step(LATER, Progress(), around(targets=2, waits=False)))
-    end = next_step(WRONG, found.progress, around(targets=2, attempt=2, waits=False))
+    end = next_step(WRONG, found.progress, around(targets=2, waits=False))
     assert message(end) == "come later"
 
 
 def test_a_caller_who_insists_waits_for_a_slot_of_the_upstream_and_not_for_ever() -> None:
     full = Fault(Failure("full", 429), Retryable.HELD, 0.25, sent=False)
-    progress = Progress(put_off=(0,))
-    assert again(next_step(full, progress, around(attempt=2, waits=False))).delay_s == 1.0
-    assert message(next_step(full, progress, around(attempt=9, waits=False))) == "full"
+    progress = Progress(waits=1, put_off=(Turn(0, 0, 1),))
+    assert again(next_step(full, progress, around(waits=False))).delay_s == 1.0
+    late = progress._replace(waits=8)
+    assert message(next_step(full, late, around(waits=False))) == "full"
 
 
 def test_targets_that_cannot_be_called_are_passed_over_and_keep_their_numbers() -> None:
@@ -237,7 +257,7 @@ failures = st.builds(
         st.lists(names, max_size=3).map(tuple),
         st.none() | names,
         numbers,
-        numbers,
+        st.lists(st.builds(Turn, *[st.integers(0, 9)] * 3), max_size=3).map(tuple),
         st.none() | failures,
     )
 )
@@ -248,6 +268,7 @@ def test_what_is_stored_is_what_was_known(progress: Progress) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        '{"put_off":[1]}',
         "", "null", "7", "[]", '"at"', '{"at":"x"}', '{"at":null}', '{"dead":5}', '{"seen":["x"]}',
         '{"put_off":[[]]}', '{"first":3}', '{"first":{"error":7}}', "[" * 100_000,
     ],
@@ -283,7 +304,7 @@ def test_every_course_ends_unless_it_is_told_to_wait(
 ) -> None:
     """Only what the upstream asked us to wait for may go on for ever."""
     progress, spent, tries = Progress(), 0, 0
-    for attempt, fault in enumerate(faults, start=1):
+    for number, fault in enumerate(faults, start=1):
         dead = sum(1 for name in progress.dead if name != "never")
         found = next_step(
             fault,
@@ -291,9 +312,7 @@ def test_every_course_ends_unless_it_is_told_to_wait(
             around(
                 targets=targets,
                 other_keys=max(keys - dead - 1, 0),
-                key_name=f"k{attempt}",
-                spent=spent,
-                attempt=attempt,
+                key_name=f"k{number}",
                 waits=waits,
             ),
         )
@@ -303,4 +322,4 @@ def test_every_course_ends_unless_it_is_told_to_wait(
         spent += found.spent
         tries += found.delay_s < 1.0
     assert tries < 400
-    assert spent <= targets * 2 * 3
+    assert spent <= targets * 3

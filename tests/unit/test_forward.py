@@ -65,6 +65,38 @@ async def test_a_stream_with_its_last_event_is_an_answer_however_it_is_cut(last:
         assert (done.size, done.is_whole, done.failed) == (len(whole), True, False)
 
 
+@pytest.mark.parametrize(
+    ("last", "is_all"),
+    [
+        (b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n', False),
+        (b"data: [DONE]\n\n", True),
+        (b'data: {"type":"response.completed","response":{}}\n\n', True),
+        (b'data: {"type":"image_generation.completed"}\n\n', False),
+    ],
+)
+async def test_it_is_known_when_the_caller_has_had_all(last: bytes, is_all: bool) -> None:
+    async def stream() -> AsyncIterator[bytes]:
+        yield CHUNK
+        assert not live.told_all
+        yield last
+        assert live.told_all == is_all
+
+    taker = Taker()
+    live = Live(taker)
+    await forward(Stream("text/event-stream", stream()), live, taker, (), timeout_s=20.0)
+    assert live.told_all == is_all
+
+
+async def test_an_upstream_that_does_not_hang_up_after_all_was_told_has_answered() -> None:
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"data: [DONE]\n\n"
+        raise NetError(Reason.TIMEOUT_IDLE, "nothing more", sent=True)
+
+    taker = Taker()
+    told = Stream("text/event-stream", stream())
+    assert (await forward(told, Live(taker), taker, (), timeout_s=20.0)).is_whole
+
+
 async def test_an_upstream_that_stays_after_its_error_is_left() -> None:
     async def stream() -> AsyncIterator[bytes]:
         yield b'data: {"error":{"message":"overloaded"}}\n\n'

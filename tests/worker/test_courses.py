@@ -153,7 +153,7 @@ async def test_a_job_goes_on_although_a_fallback_is_no_longer_configured(
     upstream.plan("m-c", Reply(400))
     async with bench(tmp_path) as b:
         asked = body("b/m-b", "c/m-c", "d/m-d")
-        progress = '{"at":1,"spent_before":1,"attempts_before":1,"seen":[0]}'
+        progress = '{"at":1,"seen":[0]}'
         job_id = await begun_elsewhere(b, progress, Target("b", "m-b"), body=asked)
         worker = await b.worker(providers=every)
         assert (await b.ended(job_id)).state is State.COMPLETED

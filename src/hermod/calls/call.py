@@ -51,6 +51,8 @@ log = logging.getLogger(__name__)
 
 _JSON: Final = "application/json"
 _FAREWELL_S: Final = 5.0
+_URLS_MAX: Final = 1000
+"""Addresses that are remembered: callers make up the names of models."""
 
 
 class Caller:
@@ -84,6 +86,7 @@ class Caller:
         self._key_ids = {name: tuple(key.id for key in keys) for name, keys in usable.items()}
         self._only = {name: Chosen(keys[0]) for name, keys in usable.items() if len(keys) == 1}
         self._lines: dict[tuple[str, str | None], Line] = {}
+        self._urls: dict[tuple[str, str | None, str, str, bool], str] = {}
         self._ways: dict[tuple[str, str], Way | None] = {}
 
     def retry_policy(self, provider: str) -> RetryPolicy:
@@ -159,20 +162,22 @@ class Caller:
             return Called(unsupported(spec.kind, provider.name))
         if way.dialect.polling is None or _orderer(provider, spec) is None:
             spec = spec if spec.handle is None else spec._replace(handle=None)
-        chosen = self._only_key(provider, spec, options)
+        now_s = self._clock.monotonic()
+        chosen = self._only_key(provider, spec, options, now_s)
         if chosen is None:
             chosen = await self._chosen_key(provider, spec, options)
+            now_s = self._clock.monotonic()
         if isinstance(chosen, Failure):
             return Called(Fault(chosen, sent=False))
         key = chosen.key
         if chosen.wait_s > 0:
             return Called(held_back(provider.name, chosen.wait_s), key and key.name, chosen.others)
-        out = self._limits.began(provider.name, pace_of(key), self._clock.monotonic())
+        out = self._limits.began(provider.name, pace_of(key), now_s)
         heard: Heard | None = None
         try:
             model = upstream_model(key, spec.model)
             outgoing = self._outgoing(spec, options, model, provider, key)
-            call = OneCall(kind, spec, options, way, outgoing, self._clock.monotonic(), [])
+            call = OneCall(kind, spec, options, way, outgoing, now_s, [])
             if self._settings.strict_prices and not await self._has_price(provider, outgoing, spec):
                 return Called(unpriced(f"{provider.name}/{spec.model}"))
             outcome, headers = await self._call_upstream(call, provider, key)
@@ -226,7 +231,7 @@ class Caller:
         return self._ways[known]
 
     def _only_key(
-        self, provider: ProviderSettings, spec: CallSpec, options: Options
+        self, provider: ProviderSettings, spec: CallSpec, options: Options, now_s: float
     ) -> Chosen | None:
         """The key where there is but one and it may be used now: nothing is to be weighed."""
         only = self._only.get(provider.name)
@@ -236,7 +241,6 @@ class Caller:
             return None
         if not only.key.allows(spec.model):
             return None
-        now_s = self._clock.monotonic()
         return only if self._limits.wait_s(provider.name, only.key.id, now_s) <= 0 else None
 
     async def _chosen_key(
@@ -303,17 +307,13 @@ class Caller:
         """What came of it, and the headers of the reply if there was one."""
         spec, outgoing = call.spec, call.outgoing
         try:
-            prepared = await _built(call)
+            if len(spec.body) <= BESIDE_BYTES:
+                prepared = call.way.dialect.build(call.kind, outgoing)
+            else:
+                prepared = await _built(call)
         except CannotCarry as error:
             return cannot_carry(error.message, error.param), ()
-        url = endpoint(
-            provider,
-            call.way.request_type,
-            key,
-            model=outgoing.model,
-            path=prepared.path,
-            stream=outgoing.stream,
-        )
+        url = self._url(call, provider, key, prepared.path)
         if url is None:
             return unsupported(spec.kind, provider.name), ()
         line = self._line(provider, key)
@@ -332,7 +332,11 @@ class Caller:
         timeout_s = min(provider.attempt_timeout_s, spec.remaining_s)
         self._reader.prepare(provider.name)
         try:
-            reply, told = await self._send(call, request, timeout_s, secrets)
+            if outgoing.stream or call.way.dialect.polling is not None:
+                reply, told = await self._send(call, request, timeout_s, secrets)
+            else:
+                reply = await self._client.send(request, timeout_s=timeout_s)
+                told = reply.headers
         except NetError as error:
             log.info("job %s: %s: %s", spec.job_id, provider.name, error)
             by_deadline = spec.remaining_s <= provider.attempt_timeout_s
@@ -343,7 +347,35 @@ class Caller:
         if body is not reply.body:
             reply = reply._replace(body=body)
         outcome = await self._reader.read(call, reply, prepared)
-        return self._reader.with_wait(outcome, told), told
+        if not isinstance(outcome, Answer):
+            outcome = self._reader.with_wait(outcome, told)
+        return outcome, told
+
+    def _url(
+        self,
+        call: OneCall,
+        provider: ProviderSettings,
+        key: KeySettings | None,
+        path: str | None,
+    ) -> str | None:
+        outgoing, key_id = call.outgoing, None if key is None else key.id
+        known = provider.name, key_id, call.way.request_type, outgoing.model, outgoing.stream
+        url = self._urls.get(known) if path is None else None
+        if url is not None:
+            return url
+        url = endpoint(
+            provider,
+            call.way.request_type,
+            key,
+            model=outgoing.model,
+            path=path,
+            stream=outgoing.stream,
+        )
+        if url is not None and path is None and key_id != HEADER_PROVIDED:
+            if len(self._urls) >= _URLS_MAX:
+                self._urls.clear()
+            self._urls[known] = url
+        return url
 
     def _line(self, provider: ProviderSettings, key: KeySettings | None) -> Line:
         known = provider.name, key.id if key is not None else None
@@ -357,7 +389,8 @@ class Caller:
     async def _send(
         self, call: OneCall, request: Request, timeout_s: float, secrets: tuple[str, ...]
     ) -> tuple[Reply | Forwarded, Headers]:
-        """The whole reply, or that it went to the caller in pieces; and its headers.
+        """The whole reply, or that it went to the caller in pieces; and its headers. Only for
+        calls that are streamed, and for work that is ordered first.
 
         Raises NetError.
         """
@@ -365,9 +398,8 @@ class Caller:
         if call.way.dialect.polling is not None:
             reply = await self._worked(call, call.way.dialect.polling, request, timeout_s)
             return reply, reply.headers
-        if live is None or live.sink is None:
-            reply = await self._client.send(request, timeout_s=timeout_s)
-            return reply, reply.headers
+        assert live is not None
+        assert live.sink is not None
         async with self._client.stream(request, timeout_s=timeout_s) as reply:
             open_stream = call.way.dialect.open_stream
             streams = reply.content_type == EVENTS or (

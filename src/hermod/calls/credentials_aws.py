@@ -1,13 +1,14 @@
 """Credentials for AWS: the key's own, or those that AWS's usual chain finds, and roles."""
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from math import inf
 from typing import Final
 
 from hermod.calls.aws_profiles import SharedFiles, keys_in
 from hermod.calls.aws_sources import AwsSources, Expiring, RoleToAssume
 from hermod.calls.credentials import CredentialError
+from hermod.calls.kept import Fetched, Kept, lasting
 from hermod.domain.beside import beside
 from hermod.domain.clock import Clock
 from hermod.domain.provider import BedrockKey, KeySettings, Secret
@@ -19,65 +20,12 @@ from hermod.providers.registry import region_of
 _SERVICE: Final = "bedrock"
 _SESSION: Final = "hermod"
 """The name of a session that the operator gave none."""
-_EARLY_S: Final = 300.0
-"""How long before they expire credentials are fetched anew."""
-_AGAIN_S: Final = 5.0
-"""How long an answer stands, a failure too: a backlog of jobs must not be a storm of questions."""
 _REGION: Final = re.compile(r"https?://[a-z-]+\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?[:/]")
 _NONE_FOUND: Final = (
     "no AWS credentials in the key, the environment, the shared files or a metadata service"
 )
 
 _Fetch = Callable[[], Awaitable[Expiring]]
-
-
-class _Kept:
-    """Credentials of one source, fetched by one caller at a time."""
-
-    def __init__(self, clock: Clock, fetch: _Fetch) -> None:
-        self._clock = clock
-        self._fetch = fetch
-        self._found: Expiring | None = None
-        self._error: CredentialError | None = None
-        self._again_at_s = 0.0
-        """Of the monotonic clock."""
-        self._fetching: asyncio.Task[None] | None = None
-
-    async def get(self) -> AwsCredentials:
-        """What is good for some time yet. Raises CredentialError."""
-        if self._found is None or self._left_s(self._found) < _EARLY_S:
-            await self._refresh()
-        if self._found is not None and self._left_s(self._found) > 0:
-            return self._found.credentials
-        assert self._error is not None
-        raise CredentialError(str(self._error)) from self._error
-
-    def _left_s(self, found: Expiring) -> float:
-        if found.expires_at_s is None:
-            return float("inf")
-        return found.expires_at_s - self._clock.now() / 1e6
-
-    async def _refresh(self) -> None:
-        has_news = self._error is not None or (self._found and self._left_s(self._found) > 0)
-        if has_news and self._clock.monotonic() < self._again_at_s:
-            return
-        if self._fetching is None:
-            self._fetching = asyncio.get_running_loop().create_task(self._ask())
-            self._fetching.add_done_callback(self._asked)
-        # Who gives up must not take the answer from the others.
-        await asyncio.shield(self._fetching)
-
-    async def _ask(self) -> None:
-        try:
-            self._found, self._error = await self._fetch(), None
-            if self._left_s(self._found) <= 0:
-                raise CredentialError("the AWS credentials that were found have expired")
-        except CredentialError as error:
-            self._error = error
-        self._again_at_s = self._clock.monotonic() + _AGAIN_S
-
-    def _asked(self, _: "asyncio.Task[None]") -> None:
-        self._fetching = None
 
 
 class AwsSigner:
@@ -88,7 +36,7 @@ class AwsSigner:
         self._environ = environ
         self._files = SharedFiles(environ)
         self._sources = AwsSources(client, clock, environ)
-        self._kept: dict[tuple[object, ...], _Kept] = {}
+        self._kept: dict[tuple[object, ...], Kept[AwsCredentials]] = {}
         """By source; as many as the configuration has keys."""
 
     async def headers(self, key: KeySettings, request: Request) -> Headers:
@@ -121,10 +69,19 @@ class AwsSigner:
 
         return await self._keep(("role", role, own, region), assume).get()
 
-    def _keep(self, source: tuple[object, ...], fetch: _Fetch) -> _Kept:
+    def _keep(self, source: tuple[object, ...], fetch: _Fetch) -> Kept[AwsCredentials]:
+        async def fetched() -> Fetched[AwsCredentials]:
+            found = await fetch()
+            if found.expires_at_s is None:
+                return lasting(found.credentials, inf, self._clock)
+            left_s = found.expires_at_s - self._clock.now() / 1e6
+            if left_s <= 0:
+                raise CredentialError("the AWS credentials that were found have expired")
+            return lasting(found.credentials, left_s, self._clock)
+
         kept = self._kept.get(source)
         if kept is None:
-            kept = self._kept[source] = _Kept(self._clock, fetch)
+            kept = self._kept[source] = Kept(self._clock, fetched)
         return kept
 
     async def _chain(self, region: str) -> Expiring:

@@ -8,6 +8,7 @@ identities on a virtual machine" (IMDS) and "in App Service and Azure Functions"
 import asyncio
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
@@ -15,6 +16,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from hermod.calls.credentials import CredentialError
+from hermod.calls.kept import Fetched, Kept, lasting
 from hermod.domain.clock import Clock
 from hermod.domain.provider import NO_SECRET, AzureKey, KeySettings, Secret
 from hermod.net.client import HttpClient
@@ -27,10 +29,6 @@ _ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _FORM: Final = (("Content-Type", "application/x-www-form-urlencoded"),)
 _TIMEOUT_S: Final = 15.0
 _LIMITS: Final = Limits(connect_s=5.0, idle_s=10.0, reply_bytes=256 * 1024)
-_EARLY_S: Final = 300.0
-"""How long before its end a token is replaced; a short-lived one, after three quarters."""
-_AGAIN_S: Final = 5.0
-"""How long a failure is remembered: a backlog of jobs must not become a storm of questions."""
 _HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _TENANT: Final = re.compile(r"[A-Za-z0-9.-]{1,253}")
 _CODE: Final = re.compile(r"AADSTS[0-9]{1,9}")
@@ -48,13 +46,6 @@ class _Identity(NamedTuple):
     token_file: str = ""
 
 
-class _Token(NamedTuple):
-    value: str
-    renew_s: float
-    end_s: float
-    """Of the monotonic clock, both."""
-
-
 class _Told(msgspec.Struct):
     access_token: str = ""
     expires_in: int | str = 0
@@ -67,16 +58,6 @@ class _Told(msgspec.Struct):
 _read_told: Final = msgspec.json.Decoder(_Told, strict=False).decode
 
 
-class _Kept:
-    """The token of one identity, asked for by one caller at a time."""
-
-    def __init__(self) -> None:
-        self.turn = asyncio.Lock()
-        self.token: _Token | None = None
-        self.error = ""
-        self.error_until_s = 0.0
-
-
 class AzureTokens:
     """Fetches tokens and keeps them until shortly before they end.
 
@@ -87,7 +68,7 @@ class AzureTokens:
         self._client = client
         self._clock = clock
         self._environ = environ
-        self._kept: dict[_Identity, _Kept] = {}
+        self._kept: dict[_Identity, Kept[str]] = {}
         """As many as the configuration has keys."""
 
     async def token(self, key: KeySettings) -> str:
@@ -96,26 +77,10 @@ class AzureTokens:
         Raises CredentialError.
         """
         identity = self._identity(key.azure or AzureKey())
-        kept = self._kept.setdefault(identity, _Kept())
-        if kept.token is None or kept.token.renew_s <= self._clock.monotonic():
-            async with kept.turn:
-                await self._renew(identity, kept)
-        if kept.token is None or kept.token.end_s <= self._clock.monotonic():
-            raise CredentialError(kept.error)
-        return kept.token.value
-
-    async def _renew(self, identity: _Identity, kept: _Kept) -> None:
-        now_s = self._clock.monotonic()
-        if kept.token is not None and now_s < kept.token.renew_s:
-            return  # somebody else has done it meanwhile
-        if now_s < kept.error_until_s:
-            return
-        try:
-            kept.token = await self._ask(identity)
-            kept.error_until_s = 0.0
-        except CredentialError as error:
-            kept.error = str(error)
-            kept.error_until_s = now_s + _AGAIN_S
+        kept = self._kept.get(identity)
+        if kept is None:
+            kept = self._kept[identity] = Kept(self._clock, partial(self._ask, identity))
+        return await kept.get()
 
     def _identity(self, azure: AzureKey) -> _Identity:
         scope = azure.scopes[0] if azure.scopes else _SCOPE
@@ -133,7 +98,7 @@ class AzureTokens:
             return _Identity(tenant, client, Secret(secret), scope)
         return _Identity("", client, NO_SECRET, scope)
 
-    async def _ask(self, identity: _Identity) -> _Token:
+    async def _ask(self, identity: _Identity) -> Fetched[str]:
         if not identity.tenant:
             return await self._ask_machine(identity)
         fields = {
@@ -160,7 +125,7 @@ class AzureTokens:
             raise CredentialError("AZURE_AUTHORITY_HOST is not an https address")
         return f"{authority.rstrip('/')}/{quote(tenant)}/oauth2/v2.0/token"
 
-    async def _ask_machine(self, identity: _Identity) -> _Token:
+    async def _ask_machine(self, identity: _Identity) -> Fetched[str]:
         query = {"resource": identity.scope.removesuffix("/.default")}
         if identity.client:
             query["client_id"] = identity.client
@@ -176,7 +141,7 @@ class AzureTokens:
 
     async def _send(
         self, who: str, method: str, url: str, headers: Headers, fields: Mapping[str, str]
-    ) -> _Token:
+    ) -> Fetched[str]:
         request = Request(method, url, headers, urlencode(fields).encode() if fields else b"")
         try:
             reply = await self._client.send(request, timeout_s=_TIMEOUT_S, limits=_LIMITS)
@@ -191,10 +156,7 @@ class AzureTokens:
         lasts_s = _seconds(told.expires_in) or _seconds(told.expires_on) - self._clock.now() / 1e6
         if lasts_s <= 0 or not told.access_token.isascii() or not told.access_token.isprintable():
             raise CredentialError(f"{who} gave a token that cannot be used")
-        now_s = self._clock.monotonic()
-        return _Token(
-            told.access_token, now_s + lasts_s - min(_EARLY_S, lasts_s / 4), now_s + lasts_s
-        )
+        return lasting(told.access_token, lasts_s, self._clock)
 
 
 async def _contents(token_file: str) -> str:

@@ -9,8 +9,9 @@ import asyncio
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 from urllib.parse import urlencode
 
 import msgspec
@@ -27,6 +28,7 @@ from hermod.calls.google_accounts import (
     account_in,
     assertion,
 )
+from hermod.calls.kept import Fetched, Kept, lasting
 from hermod.domain.clock import Clock
 from hermod.domain.provider import KeySettings, Secret
 from hermod.net.client import HttpClient
@@ -42,32 +44,11 @@ _EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 _ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type
 _TIMEOUT_S: Final = 15.0
 _LIMITS: Final = Limits(connect_s=5.0, idle_s=10.0, reply_bytes=256 * 1024)
-_EARLY_S: Final = 300.0
-"""How long before its end a token is replaced; a short-lived one, after three quarters."""
-_AGAIN_S: Final = 5.0
-"""How long a failure is remembered: a backlog of jobs must not become a storm of questions."""
 _NAME: Final = re.compile(r"[A-Za-z_]{1,64}")
 _LONG: Final = re.compile(r"\S{40}")
 """What may be a piece of a secret."""
 _SHOWN: Final = 200
 _SECONDS_MAX: Final = 10**9
-
-
-class _Token(NamedTuple):
-    value: str
-    renew_s: float
-    end_s: float
-    """Of the monotonic clock, both."""
-
-
-class _Kept:
-    """The token of one account, asked for once at a time."""
-
-    def __init__(self) -> None:
-        self.token: _Token | None = None
-        self.error = ""
-        self.error_until_s = 0.0
-        self.asking: asyncio.Task[None] | None = None
 
 
 class GoogleTokens:
@@ -81,7 +62,7 @@ class GoogleTokens:
         self._client = client
         self._clock = clock
         self._environ = environ
-        self._kept: dict[Secret, _Kept] = {}
+        self._kept: dict[Secret, Kept[str]] = {}
         """By the credentials of a key; as many as the configuration has keys."""
 
     async def token(self, key: KeySettings) -> str:
@@ -90,31 +71,13 @@ class GoogleTokens:
         Raises CredentialError.
         """
         written = key.vertex.auth_credentials if key.vertex is not None else Secret()
-        kept = self._kept.setdefault(written, _Kept())
-        now_s = self._clock.monotonic()
-        if kept.token is None or kept.token.renew_s <= now_s:
-            await self._renew(written, kept, now_s)
-        if kept.token is None or kept.token.end_s <= self._clock.monotonic():
-            raise CredentialError(kept.error)
-        return kept.token.value
+        kept = self._kept.get(written)
+        if kept is None:
+            kept = self._kept[written] = Kept(self._clock, partial(self._ask, written))
+        return await kept.get()
 
-    async def _renew(self, written: Secret, kept: _Kept, now_s: float) -> None:
-        if now_s < kept.error_until_s:
-            return
-        if kept.asking is None:
-            kept.asking = asyncio.get_running_loop().create_task(self._ask(written, kept))
-        # Who gives up must not take the answer from the others.
-        await asyncio.shield(kept.asking)
-
-    async def _ask(self, written: Secret, kept: _Kept) -> None:
-        try:
-            kept.token = await self._token_of(await self._account(written.reveal()))
-            kept.error_until_s = 0.0
-        except CredentialError as error:
-            kept.error = str(error)
-            kept.error_until_s = self._clock.monotonic() + _AGAIN_S
-        finally:
-            kept.asking = None
+    async def _ask(self, written: Secret) -> Fetched[str]:
+        return await self._token_of(await self._account(written.reveal()))
 
     async def _account(self, written: str) -> Account | None:
         """None for the machine's own."""
@@ -131,7 +94,7 @@ class GoogleTokens:
         text = await _contents(f"{folder}/{_WELL_KNOWN}") if folder else None
         return None if text is None else account_in(text, "gcloud's file of credentials")
 
-    async def _token_of(self, account: Account | None) -> _Token:
+    async def _token_of(self, account: Account | None) -> Fetched[str]:
         match account:
             case None:
                 return await self._of_machine()
@@ -152,7 +115,7 @@ class GoogleTokens:
             case Impersonated():
                 return await self._impersonated(account)
 
-    async def _of_machine(self) -> _Token:
+    async def _of_machine(self) -> Fetched[str]:
         host = self._environ.get("GCE_METADATA_HOST", "") or _METADATA
         query = urlencode({"scopes": SCOPE})
         url = f"http://{host}{_METADATA_PATH}?{query}"
@@ -166,7 +129,7 @@ class GoogleTokens:
             ) from error
         return self._read("the metadata server", reply)
 
-    async def _exchanged(self, account: External) -> _Token:
+    async def _exchanged(self, account: External) -> Fetched[str]:
         """RFC 8693, at Google's Security Token Service."""
         fields = {
             "grant_type": _EXCHANGE,
@@ -197,17 +160,17 @@ class GoogleTokens:
             raise CredentialError("the external account's token is not where its file says")
         return found
 
-    async def _impersonated(self, account: Impersonated) -> _Token:
+    async def _impersonated(self, account: Impersonated) -> Fetched[str]:
         source = await self._token_of(account.source)
         body = {"scope": [SCOPE], "lifetime": "3600s", "delegates": list(account.delegates)}
         headers = (_JSON, ("Authorization", f"Bearer {source.value}"))
         request = Request("POST", account.url, headers, msgspec.json.encode(body))
         return await self._asked("the account to impersonate", request)
 
-    async def _post(self, who: str, url: str, fields: Mapping[str, str]) -> _Token:
+    async def _post(self, who: str, url: str, fields: Mapping[str, str]) -> Fetched[str]:
         return await self._asked(who, Request("POST", url, _FORM, urlencode(fields).encode()))
 
-    async def _asked(self, who: str, request: Request) -> _Token:
+    async def _asked(self, who: str, request: Request) -> Fetched[str]:
         try:
             return self._read(who, await self._send(request))
         except NetError as error:
@@ -216,7 +179,7 @@ class GoogleTokens:
     async def _send(self, request: Request) -> Reply:
         return await self._client.send(request, timeout_s=_TIMEOUT_S, limits=_LIMITS)
 
-    def _read(self, who: str, reply: Reply) -> _Token:
+    def _read(self, who: str, reply: Reply) -> Fetched[str]:
         told = _members(reply.body)
         # Impersonation has its own names for them.
         value = told.get("access_token") or told.get("accessToken")
@@ -227,9 +190,7 @@ class GoogleTokens:
             lasts_s = self._left_s(told.get("expireTime"))
         if lasts_s <= 0 or not value.isascii() or not value.isprintable():
             raise CredentialError(f"{who} gave a token that cannot be used")
-        now_s = self._clock.monotonic()
-        renew_s = now_s + lasts_s - min(_EARLY_S, lasts_s / 4)
-        return _Token(value, renew_s, now_s + lasts_s)
+        return lasting(value, lasts_s, self._clock)
 
     def _left_s(self, until: object) -> float:
         try:

@@ -41,6 +41,11 @@ _LAST: Final = re.compile(
 )
 """What the last event of each kind of stream says; of some servers' chats, the last but one. In a
 model's own words every quote and every line end is escaped."""
+_END: Final = re.compile(
+    rb'[\r\n]data: ?\[DONE\]|"type": ?"(?:'
+    rb"response\.(?:completed|incomplete)|speech\.audio\.done|transcript\.text\.done)\""
+)
+"""Those of them after which nothing comes that a caller could want."""
 _ERROR: Final = re.compile(
     rb"[\r\n](?:event: ?error[\r\n]"
     rb'|data: ?\{ ?"(?:type": ?"error"|error": ?[{"]))'
@@ -107,7 +112,7 @@ async def forward(
     live.begun = True
     sink.begin(stream.content_type)
     size = 0
-    is_whole = failed = False
+    is_whole = is_over = failed = False
     tail = b"\n"
     finder = _UsageFinder()
     try:
@@ -117,6 +122,7 @@ async def forward(
                 tail += piece
                 finder.feed(tail, len(piece))
                 is_whole = is_whole or _LAST.search(tail) is not None
+                is_over = is_over or (is_whole and _END.search(tail) is not None)
                 if not failed and _ERROR.search(tail) is not None:
                     failed = True
                     _bring_forward(limit, _AFTER_ERROR_S)
@@ -124,9 +130,13 @@ async def forward(
                 passed = redactor.feed(piece)
                 if passed:
                     await sink.write(passed)
+                live.told_all = is_over or failed
             rest = redactor.rest()
             if rest:
                 await sink.write(rest)
+    except NetError:
+        if not is_over:
+            raise
     except TimeoutError:
         if failed:
             return Forwarded(size, is_whole, failed, finder.usage())

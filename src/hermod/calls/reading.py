@@ -36,7 +36,9 @@ class ReplyReader:
     async def read(self, call: OneCall, reply: Reply, prepared: Prepared) -> Outcome:
         """What a whole reply comes to."""
         latency_ms = self._latency_ms(call)
-        await self._prepared(call.spec.provider)
+        prices, provider = self._prices, call.spec.provider
+        if prices is not None and not prices.is_ready(provider):
+            await prices.ready(provider)
         size = len(reply.body) + len(prepared.body)
         if call.way.request_type != call.spec.kind:
             size += len(call.spec.body)  # a bridge looks at the request again

@@ -26,6 +26,9 @@ class Live:
         self.sink = sink
         self.begun = False
         """Whether a part of the answer may have reached the caller."""
+        self.told_all = False
+        """Whether its last word has, or that it failed: nothing changes when who has read that
+        leaves."""
         self._ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
     def end(self, outcome: Outcome) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from hermod.kinds.kind import AnyKind
 from hermod.providers.adapter import CannotCarry, Outgoing
 from hermod.providers.bridge_pieces import Crossing, Json, is_list, is_object, objects_of, written
+from hermod.providers.chat_words import answered_call, refuse_old_call, refuse_sound
 from hermod.providers.lenient import members as object_of
 from hermod.providers.lenient import text as text_of
 
@@ -78,7 +79,7 @@ class _Items:
         if role == "assistant":
             self._assistant(message, place)
         elif role == "tool":
-            call_id = text_of(message.get("tool_call_id"))
+            call_id = answered_call(message, place)
             kind = "custom_tool_call" if call_id in self._custom else "function_call"
             content = message.get("content")
             output = "" if content is None else self._content(content, f"{place}.content")
@@ -90,6 +91,8 @@ class _Items:
             raise CannotCarry(f"{place}.role: unknown role {role[:100]!r}", f"{place}.role")
 
     def _assistant(self, message: Json, place: str) -> None:
+        refuse_sound(message, place)
+        refuse_old_call(message, place)
         self.found.extend(_thoughts(objects_of(message.get("reasoning_details")), place))
         content = message.get("content")
         parts = objects_of(content)
@@ -161,8 +164,8 @@ def _thoughts(details: list[Json], place: str) -> list[Json]:
 
 def _add_tools(crossing: Crossing, asked: Json) -> None:
     tools: list[Json] = []
-    for index, tool in enumerate(objects_of(crossing.cargo.take("tools"))):
-        kind = text_of(tool.get("type"))
+    for tool in objects_of(crossing.cargo.take("tools")):
+        kind = text_of(tool.get("type")) or "function"
         inner = object_of(tool.get(kind))
         if kind == "function":
             # A response takes the schema as strict where nothing is said, a chat does not.
@@ -173,7 +176,10 @@ def _add_tools(crossing: Crossing, asked: Json) -> None:
             flat: Json = {"format": {"type": "grammar", **grammar}} if grammar else {}
             tools.append({"type": kind, **inner, **flat})
         else:
-            crossing.lose(f"tools[{index}]", f"unknown tool {kind[:100]!r}", "tools")
+            tools.append(tool)  # a response has more of them than a chat: the search for one
+    search = crossing.cargo.take("web_search_options")
+    if search is not None:
+        tools.append(_web_search(object_of(search)))
     if tools:
         asked["tools"] = tools
     choice = crossing.cargo.take("tool_choice")
@@ -183,13 +189,20 @@ def _add_tools(crossing: Crossing, asked: Json) -> None:
         asked["tool_choice"] = "required" if choice == "any" else choice
 
 
+def _web_search(options: Json) -> Json:
+    """The tool that a chat has options for; the place is flat there."""
+    place = object_of(options.get("user_location"))
+    flat: Json = {"user_location": {**object_of(place.get("approximate")), "type": "approximate"}}
+    return {**options, "type": "web_search", **(flat if place else {})}
+
+
 def _choice(choice: Json) -> object:
     """What a chat wraps, a response writes flat."""
     kind = text_of(choice.get("type"))
     if kind in ("function", "custom"):
-        return {"type": kind, "name": object_of(choice.get(kind)).get("name")}
+        return {"type": kind, "name": object_of(choice.get(kind)).get("name") or choice.get("name")}
     if kind == "allowed_tools":
-        allowed = object_of(choice.get(kind))
+        allowed = object_of(choice.get(kind)) or choice
         tools = [_choice(tool) for tool in objects_of(allowed.get("tools"))]
         return {"type": kind, "mode": allowed.get("mode") or "auto", "tools": tools}
     return kind

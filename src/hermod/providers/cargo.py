@@ -57,10 +57,11 @@ class Cargo:
         except msgspec.DecodeError as error:  # a number that no float holds
             raise CannotCarry(f"invalid request format: {error}") from None
         self.members: dict[str, Any] = cast("dict[str, Any]", decoded)
-        if not outgoing.forward_unknown:
-            for name in _OPENAIS - kind.known_fields:
+        self._known = kind.known_fields
+        if kind.request_type == "chat_completion":
+            self._known |= _OPENAIS
+            for name in () if outgoing.forward_unknown else _OPENAIS:
                 self.members.pop(name, None)
-        self._known = kind.known_fields | _OPENAIS
         self._outgoing = outgoing
         self._lost: list[str] = []
         self._left = {name for name, value in self.members.items() if value is not None}

@@ -109,6 +109,8 @@ class Run:
     """How the attempt ended whose backoff is being waited out."""
     due_at: int = 0
     """When that backoff is over, on the wall clock."""
+    is_held_back: bool = False
+    """Whether it left its slot without a call: nobody whom it may ask can be called now."""
     handle: str | None = None
     """What the upstream calls the work it has taken for this job and not given yet."""
     live: Live | None = None
@@ -117,17 +119,9 @@ class Run:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether another provider than its lane's is asked, or will be next."""
-        target = self.job.target if self.ended is None else self.ended.target
+        """Whether another provider than its lane's is asked."""
+        target = self.job.target
         return target is not None and target.provider != self.job.lane
-
-    @property
-    def is_held_back(self) -> bool:
-        """Whether its last attempt came to no call, and the next one will ask no other."""
-        ended = self.ended
-        if ended is None or ended.attempt_state is not AttemptState.UNSENT:
-            return False
-        return ended.target == self.job.target
 
     def stop(self, why: Stop) -> bool:
         """Have the run end soon; False if it goes on, or was told so before.
@@ -136,6 +130,8 @@ class Run:
         """
         if self.stopped is not None or why not in _BETWEEN_STEPS.get(self.phase, Stop):
             return False  # of the lease, a write hears from the store: it may just have given it up
+        if why is Stop.CALLER_GONE and self.live is not None and self.live.told_all:
+            return False  # clients hang up when they have read the last word
         self.stopped = why
         if why is Stop.LEASE_LOST:
             log.warning("job %s: lease lost, stopping", self.lease.job_id)
@@ -220,10 +216,11 @@ class Runner:
     async def _carry(self, run: Run, body: bytes) -> None:
         """Call until the job has ended, or has to wait for long."""
         job = run.job
-        spent, progress = job.attempts_spent, _progress_of(job)
+        progress = _progress_of(job)
         target = _target(job) if progress.at else Target(job.lane, job.model)
         targets: tuple[Target | None, ...] = ()
-        run.handle = await self._ordered_before(run)
+        if run.lease.attempt > 1:
+            run.handle = await self._ordered_before(run)
         while True:
             called = await self._call(run, body, target, progress)
             outcome = called.outcome
@@ -241,7 +238,7 @@ class Runner:
             live = run.live
             once = job.on_unknown is OnUnknown.FAIL and live is None
             known = [n for n, each in enumerate(targets) if each is not None]
-            step = self._next_step(run, called, outcome, progress, target, spent, known)
+            step = self._next_step(run, called, outcome, progress, target, known)
             if once and outcome.unknown:
                 # Wherever it went next, it might be done twice; and its client must hear of it.
                 if isinstance(step, Again) and outcome.retryable is not Retryable.NO:
@@ -262,11 +259,11 @@ class Runner:
             run.due_at = self._clock.now() + int(step.delay_s * _SECOND)
             # An outcome that is known only in memory would be unknown to whoever comes after us.
             if once or step.delay_s > STAY_S:
+                run.is_held_back = outcome.retryable is Retryable.HELD and step.delay_s > 0
                 await self._put_back(run, run.ended, run.due_at)
                 return
             if not await self._next_attempt(run, run.ended, step.delay_s):
                 return
-            spent += step.spent
 
     def _next_step(
         self,
@@ -275,7 +272,6 @@ class Runner:
         fault: Fault,
         progress: Progress,
         target: Target,
-        spent: int,
         targets: list[int],
     ) -> End | Again:
         if run.live is not None and run.live.begun:
@@ -288,8 +284,6 @@ class Runner:
                 other_keys=called.other_keys,
                 key_name=called.key_name,
                 targets=targets,
-                spent=spent,
-                attempt=run.lease.attempt,
                 remaining_s=self._remaining_s(run.job),
                 chance=self._chance(),
                 waits=run.live is None,
@@ -321,9 +315,7 @@ class Runner:
             progress.tired,
             progress.at > 0,
             run.handle,
-            partial(self._note_handle, run)
-            if self._caller.orders(job.kind, target.provider)
-            else None,
+            partial(self._note_handle, run),
             # While it waits in there, a job that must not be sent twice would look as if it were.
             0.0 if job.on_unknown is OnUnknown.FAIL and run.live is None else STAY_S,
             run.live is not None and progress.comes_again,
@@ -344,7 +336,7 @@ class Runner:
         """The work that attempts before this run ordered, if their upstream can be asked."""
         job, attempt = run.job, run.lease.attempt
         target = _target(job)
-        if attempt == 1 or not self._caller.orders(job.kind, target.provider):
+        if not self._caller.orders(job.kind, target.provider):
             return None
         principal = Principal(job.tenant_id, job.owner)
         found = await self._store.read_attempts(run.lease.job_id, principal)
@@ -483,10 +475,11 @@ def _target(job: ClaimedJob) -> Target:
 def _progress_of(job: ClaimedJob) -> Progress:
     """What an earlier run remembered; a text of another release may mean nothing here."""
     try:
-        return Progress.decode(job.progress)
+        if job.progress is not None:
+            return Progress.decode(job.progress)
     except ValueError:
         log.warning("job %s: its progress cannot be read, it begins anew", job.lease.job_id)
-        return Progress()
+    return Progress(spent=job.attempts_spent)
 
 
 def _kept(ended: Retry, job: ClaimedJob) -> Retry:

@@ -288,7 +288,7 @@ class Worker:
                 del self._runs[job.lease.job_id]
             if run.is_held_back:
                 self._lanes[job.lane].came_back()
-            elif run.is_elsewhere:
+            elif run.is_elsewhere and run.ended is None:
                 self._lanes[job.lane].went_elsewhere()
             if run.suspicion:
                 self._wake.set()
