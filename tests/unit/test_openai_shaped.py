@@ -597,9 +597,7 @@ def test_any_reply_has_an_outcome_that_can_be_stored(
 
 
 @pytest.mark.parametrize(("price", "shown"), [(1250, {"cost_usd_nanos": 1250}), (None, {})])
-def test_the_cost_of_an_answer_is_shown_beside_it(
-    price: int | None, shown: dict[str, int]
-) -> None:
+def test_the_cost_of_an_answer_is_shown_beside_it(price: int | None, shown: dict[str, int]) -> None:
     body = {"choices": [{"text": "x"}], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}
     seen: list[Usage | None] = []
 
