@@ -211,7 +211,8 @@ def is_right(fault: Fault | None, end: End, calls: int) -> bool:
 # F12
 
 
-async def large(peer: Peer, _: Asked) -> None:
+async def large(peer: Peer, asked: Asked) -> None:
+    del asked
     await peer.send(HEAD + b"Content-Length: %d\r\n\r\n" % (60 * MB))
     for _ in range(60 * MB // len(BLANKS) + 1):
         await peer.send(BLANKS)

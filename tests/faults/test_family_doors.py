@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anthropic
 import pytest
@@ -185,7 +185,7 @@ async def test_claudes_sdk_reaches_every_family_with_its_tools_and_pictures(
     ):
         for family in ("gemini", "bedrock", "anthropic"):
             called = await claude_done(client, family, is_async=is_async)
-            said, use = called.content
+            said, use = cast("list[Any]", called.content)
             assert (said.text, use.name, use.input) == ("I look.", "weather", CITY), family
             assert called.stop_reason == "tool_use", family
             assert called.usage.input_tokens == 25, family
@@ -201,7 +201,8 @@ async def test_claudes_sdk_reaches_every_family_with_its_tools_and_pictures(
                 {"role": "user", "content": [result]},
                 is_async=is_async,
             )
-            assert (told.content[0].text, told.stop_reason) == (SAID, "end_turn"), family
+            (last,) = cast("list[Any]", told.content)
+            assert (last.text, told.stop_reason) == (SAID, "end_turn"), family
             asked = sent(there, family)
             assert len(asked) == 2, family
             assert all(speaks_of_all(family, body) for body in asked), (family, asked)

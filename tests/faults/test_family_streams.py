@@ -27,7 +27,7 @@ from tests.support.program import Gateway
 from tests.support.waiting import wait_until
 
 CASES = [case for case in first_cases() if case.family in STREAMS]
-ASKED = [{"role": "user", "content": "Who?"}]
+ASKED: Any = [{"role": "user", "content": "Who?"}]
 MAY_GROW_MB = 100.0
 BEHAVIOURS = {
     "whole": whole,
@@ -54,7 +54,7 @@ def chat(client: openai.OpenAI, model: str) -> Heard:
     """A chat completion."""
     stream = client.chat.completions.create(
         model=model, messages=ASKED, stream=True, stream_options={"include_usage": True}
-    )  # pyright: ignore[reportCallIssue, reportArgumentType]
+    )
     heard = listened(stream)
     said = [each.choices[0].delta.content or "" for each in heard.events if each.choices]
     return heard._replace(said="".join(said))
@@ -167,7 +167,7 @@ async def test_a_stream_that_breaks_off_is_no_success_for_anybody(
 async def test_who_leaves_ends_the_call(file: SqlitePlace, listen: Listen) -> None:
     def leave(client: openai.OpenAI, model: str) -> str:
         if listen is chat:
-            stream: Any = client.chat.completions.create(model=model, messages=ASKED, stream=True)  # pyright: ignore[reportCallIssue, reportArgumentType]
+            stream: Any = client.chat.completions.create(model=model, messages=ASKED, stream=True)
         else:
             stream = client.responses.create(model=model, input="Who?", stream=True)
         with stream:

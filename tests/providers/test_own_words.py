@@ -30,7 +30,7 @@ VERTEX = json.dumps({"value": "", "vertex_key_config": {"project_id": "p", "regi
 AZURE = json.dumps(
     {"azure_key_config": {"endpoint": "https://r.azure.com"}, "aliases": {"claude-x": "mine"}}
 )
-BETA = {"anthropic-version": "2023-06-01", "anthropic-beta": "b"}
+BETA: dict[str, Any] = {"anthropic-version": "2023-06-01", "anthropic-beta": "b"}
 JSON = any_json(
     "type content text thinking usage stop_reason candidates parts usageMetadata finishReason error"
 )

@@ -33,7 +33,7 @@ def upstream() -> Iterator[Upstream]:
 def provider(name: str, address: str, **more: object) -> ProviderSettings:
     """Quick to try again, and only once."""
     settings = test_unanswered.provider(address)
-    return replace(settings, name=name, max_retries=1, **more)  # type: ignore[arg-type]
+    return replace(settings, name=name, max_retries=1, **more)
 
 
 def providers(*settings: ProviderSettings) -> dict[str, ProviderSettings]:

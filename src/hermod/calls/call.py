@@ -51,8 +51,6 @@ log = logging.getLogger(__name__)
 
 _JSON: Final = "application/json"
 _FAREWELL_S: Final = 5.0
-_URLS_MAX: Final = 1000
-"""Addresses that are remembered: callers make up the names of models."""
 
 
 class Caller:
@@ -86,7 +84,6 @@ class Caller:
         self._key_ids = {name: tuple(key.id for key in keys) for name, keys in usable.items()}
         self._only = {name: Chosen(keys[0]) for name, keys in usable.items() if len(keys) == 1}
         self._lines: dict[tuple[str, str | None], Line] = {}
-        self._urls: dict[tuple[str, str | None, str, str, bool], str] = {}
         self._ways: dict[tuple[str, str], Way | None] = {}
 
     def retry_policy(self, provider: str) -> RetryPolicy:
@@ -313,7 +310,14 @@ class Caller:
                 prepared = await _built(call)
         except CannotCarry as error:
             return cannot_carry(error.message, error.param), ()
-        url = self._url(call, provider, key, prepared.path)
+        url = endpoint(
+            provider,
+            call.way.request_type,
+            key,
+            model=outgoing.model,
+            path=prepared.path,
+            stream=outgoing.stream,
+        )
         if url is None:
             return unsupported(spec.kind, provider.name), ()
         line = self._line(provider, key)
@@ -350,32 +354,6 @@ class Caller:
         if not isinstance(outcome, Answer):
             outcome = self._reader.with_wait(outcome, told)
         return outcome, told
-
-    def _url(
-        self,
-        call: OneCall,
-        provider: ProviderSettings,
-        key: KeySettings | None,
-        path: str | None,
-    ) -> str | None:
-        outgoing, key_id = call.outgoing, None if key is None else key.id
-        known = provider.name, key_id, call.way.request_type, outgoing.model, outgoing.stream
-        url = self._urls.get(known) if path is None else None
-        if url is not None:
-            return url
-        url = endpoint(
-            provider,
-            call.way.request_type,
-            key,
-            model=outgoing.model,
-            path=path,
-            stream=outgoing.stream,
-        )
-        if url is not None and path is None and key_id != HEADER_PROVIDED:
-            if len(self._urls) >= _URLS_MAX:
-                self._urls.clear()
-            self._urls[known] = url
-        return url
 
     def _line(self, provider: ProviderSettings, key: KeySettings | None) -> Line:
         known = provider.name, key.id if key is not None else None
