@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bench import full, rows, scale
+from bench import adapters, full, rows, scale
 from bench.machine import LOAD_CPU, description, pin
 from bench.processes import ROOT, Failed, Version
 from bench.report import summary, table
@@ -21,11 +21,13 @@ from bench.run import Bench, Results
 _ROWS: Final[dict[str, Callable[[Bench], None]]] = {
     "submits": rows.submits,
     "jobs": rows.whole_jobs,
+    "sync": rows.synchronous,
     "backlog": rows.backlog,
     "recovery": rows.recovery,
     "postgres": scale.postgres,
     "wake": scale.wake,
     "processes": scale.processes,
+    "adapters": adapters.adapters,
     "verbs": full.verbs,
 }
 _DISTRIBUTIONS: Final = (

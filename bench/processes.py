@@ -18,6 +18,7 @@ from bench.load import Figures, Plan
 from bench.machine import LOAD_CPU, SUT_CPU, pin
 
 ROOT: Final = Path(__file__).resolve().parent.parent
+CHAT: Final = "/v1/chat/completions"
 ASYNC_CHAT: Final = "/v1/async/chat/completions"
 _START_S: Final = 30.0
 _STOP_S: Final = 30.0
@@ -158,13 +159,15 @@ def upstream(
 
 
 @contextmanager
-def constant(version: Version, folder: Path, status: int, reply: bytes) -> Generator[Running]:
+def constant(
+    version: Version, folder: Path, status: int, reply: bytes, cpu: int = SUT_CPU
+) -> Generator[Running]:
     """Our HTTP server around nothing, with the modules of a version."""
     (folder / "reply").write_bytes(reply)
     log, port = folder / "constant.log", free_port()
     command = [version.python, "-m", "bench.constant_app", "--port", str(port)]
     command += ["--status", str(status), "--reply", folder / "reply"]
-    running = Running(spawn(command, SUT_CPU, log), port)
+    running = Running(spawn(command, cpu, log), port)
     try:
         wait_until_ready(running, "/", log, status)
         yield running

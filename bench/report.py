@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from bench.adapters import CALLED, PROVIDERS
 from bench.full import STORES, VERBS
 from bench.machine import PROCESSORS
 from bench.run import Results
@@ -55,6 +56,16 @@ ROWS: Final = (
         ),
         "Small texts, no TLS, no errors, seconds instead of days; half load pays for the polls of "
         "the observer too, and batches less.",
+    ),
+    Row(
+        "Synchronous calls, closed loop",
+        (
+            Figure("sync_per_s", "answered calls", "/s"),
+            Figure("sync_cpu_ms", "CPU per call", "ms", 3),
+            Figure("sync_added_p50_ms", "latency beyond the upstream's 50 ms, p50", "ms", 2),
+            Figure("sync_added_p99_ms", "the same, p99", "ms", 2),
+        ),
+        "Answers that come whole; a saturated gateway adds what it makes its callers wait.",
     ),
     Row(
         "Polls of completed jobs",
@@ -187,6 +198,18 @@ ROWS: Final = (
         "One machine, ten calls a second: no network between gateway, database and worker.",
     ),
     Row(
+        "Providers: CPU of a whole call, from the stored request to its outcome",
+        (
+            Figure("call_openai_cpu_us", "OpenAI's shape", "µs"),
+            *(
+                Figure(f"call_{provider}_ratio", f"{provider}, ÷ OpenAI's shape", "", 2)
+                for provider in CALLED[1:]
+            ),
+            Figure("adapter_most_us", "request and reply, slowest of all", "µs", at_most=1000),
+        ),
+        "Answers of 1.4 KB that come whole over plain HTTP; no store, no streams, no tools.",
+    ),
+    Row(
         "SQLite: --processes N, whole jobs",
         tuple(
             figure
@@ -211,7 +234,17 @@ class Grid(NamedTuple):
     not_shown: str
 
 
-GRIDS: Final = tuple(
+_ADAPTERS: Final = Grid(
+    "Adapters: CPU per request built and reply read, chat where it is offered, µs",
+    ("build", "read", "any type ≤"),
+    tuple(
+        (provider, tuple(f"adapter_{provider}_{what}_us" for what in ("build", "read", "most")))
+        for provider in PROVIDERS
+    ),
+    "Recorded calls with texts of 0.2 KB and 1.4 KB, in one process, the fastest of many rounds.",
+)
+
+_VERBS: Final = tuple(
     Grid(
         f"One verb after the other, {title}, ms",
         ("few: p50", "p99", "many: p50", "p99"),
@@ -227,6 +260,8 @@ GRIDS: Final = tuple(
     )
     for store, title in zip(STORES, ("PostgreSQL", "SQLite"), strict=True)
 )
+
+GRIDS: Final = (_ADAPTERS, *_VERBS)
 
 
 class Line(NamedTuple):

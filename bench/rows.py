@@ -15,6 +15,7 @@ from bench.load import Figures
 from bench.machine import resident_mb
 from bench.processes import (
     ASYNC_CHAT,
+    CHAT,
     Failed,
     Running,
     Served,
@@ -33,7 +34,10 @@ from bench.run import MODEL, Bench, submit
 
 _STALLED: Final = "slow?seconds=80000"
 _NEVER_MS: Final = "80000000"
+_UPSTREAM_MS: Final = 50
 _SOME_CLIENTS: Final = 64
+_WAITING: Final = 128
+"""Callers of synchronous calls: enough to keep the gateway busy, few enough to see what it adds."""
 _LANE: Final = 64
 """Calls in flight of the row with a backlog."""
 _KILLED_JOBS: Final = 50
@@ -134,6 +138,38 @@ def _polls(
                     plan = bench.plan(server.served, mock, path=ASYNC_CHAT, ids=ids[version.name])
                     sent_to.append(bench.run(name, version, plan))
                 bench.compare(version, "poll", "200", *sent_to)
+
+
+def synchronous(bench: Bench) -> None:
+    """Calls whose callers wait, on one gateway and one mock upstream of 50 ms."""
+    with ExitStack() as stack:
+        mock = stack.enter_context(
+            upstream(bench.versions[0], bench.fresh("sync"), "--latency-ms", str(_UPSTREAM_MS))
+        )
+        served = [
+            (version, stack.enter_context(gateway(version, bench.fresh(name), mock.address)))
+            for version in bench.versions
+            for name in (f"sync-{version.name}",)
+        ]
+        sent = json.dumps(body(MODEL))
+        for repetition in range(bench.repetitions):
+            for version, running in served:
+                bench.say(f"synchronous calls {repetition + 1}/{bench.repetitions} {version.name}")
+                plan = bench.plan(
+                    running.served, mock, path=CHAT, body=sent, connections=_WAITING, warmup_s=2
+                )
+                figures = bench.run("sync", version, plan)
+                answered = figures.counts.get("200")
+                if not answered:
+                    raise Failed(f"no synchronous call was answered: {figures.counts}")
+                latency = figures.latency_ms["200"]
+                for name, value in {
+                    "per_s": figures.per_s("200"),
+                    "cpu_ms": figures.sut_cpu_s * 1000 / answered,
+                    "added_p50_ms": latency.p50 - _UPSTREAM_MS,
+                    "added_p99_ms": latency.p99 - _UPSTREAM_MS,
+                }.items():
+                    bench.results.add(version, f"sync_{name}", value)
 
 
 def backlog(bench: Bench) -> None:

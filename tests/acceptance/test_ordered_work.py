@@ -138,6 +138,40 @@ def test_work_is_not_ordered_again_however_often_we_die_while_we_ask_for_it(
     assert len(upstream.ordered) == 1
 
 
+@pytest.mark.parametrize(
+    ("point", "orders"), [("before", 2), ("before_commit", 2), ("after_commit", 1)]
+)
+def test_a_crash_while_the_order_is_noted_leaves_a_job_that_ends(
+    tmp_path: Path, upstream: Predictions, point: str, orders: int
+) -> None:
+    deadly = {"HERMOD_FAILPOINTS": f"record_handle.{point}=kill"}
+    with Gateway(tmp_path, config=upstream.config, environ=deadly) as gateway:
+        with client(gateway) as http:
+            job_id = submit(http, chat(model=MODEL))
+        gateway.wait_exit()
+    upstream.ready.set()
+    with Gateway(tmp_path, config=upstream.config) as gateway, client(gateway) as http:
+        assert wait_done(http, job_id)["status"] == "completed"
+    assert len(upstream.ordered) == orders
+
+
+@pytest.mark.parametrize("point", ["before", "after"])
+def test_a_crash_while_the_order_is_looked_up_orders_nothing(
+    tmp_path: Path, upstream: Predictions, point: str
+) -> None:
+    with Gateway(tmp_path, config=upstream.config) as gateway, client(gateway) as http:
+        job_id = submit(http, chat(model=MODEL))
+        wait_until(lambda: upstream.asked >= 1, timeout_s=20)
+        gateway.kill()
+    deadly = {"HERMOD_FAILPOINTS": f"read_attempts.{point}=kill"}
+    with Gateway(tmp_path, config=upstream.config, environ=deadly) as gateway:
+        gateway.wait_exit()
+    upstream.ready.set()
+    with Gateway(tmp_path, config=upstream.config) as gateway, client(gateway) as http:
+        assert wait_done(http, job_id)["status"] == "completed"
+    assert len(upstream.ordered) == 1
+
+
 def test_work_of_a_cancelled_job_is_called_off(tmp_path: Path, upstream: Predictions) -> None:
     with Gateway(tmp_path, config=upstream.config) as gateway, client(gateway) as http:
         body = {"model": MODEL, "input": "hi", "background": True}

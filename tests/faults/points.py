@@ -29,7 +29,7 @@ from tests.support.postgres import Cluster, Session
 from tests.support.program import Gateway, MockUpstream, chat
 
 UNUSED = frozenset(name for name in NAMES if name.startswith(("read_attempts.", "record_handle.")))
-"""Of verbs that nothing in the program calls yet."""
+"""Of verbs that only ordered work calls."""
 
 PATH = "/v1/async/chat/completions"
 RESPONSES = "/v1/async/responses"

@@ -70,7 +70,7 @@ async def test_a_connection_that_breaks_before_the_request_is_made_anew(file: Sq
                 async with clients_of(gateway.url) as clients:
                     await clients.submit_many(20, "openai/fine")
                     async with asyncio.timeout(20):
-                        while proxy.accepted < 50:
+                        while proxy.accepted < 20:
                             await asyncio.sleep(0.02)
                     await proxy.up()
                     await clients.settle()

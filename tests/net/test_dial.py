@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from hermod.net.connection import Connection
 from hermod.net.dial import first_up
@@ -82,7 +83,7 @@ async def test_a_certificate_of_ones_own_can_be_trusted(
     trust = Trust(ca_pem=(certificate / "cert.pem").read_text())
     async with upstream(echo, server_tls) as server, client() as http:
         for body in (b"one", b"two"):
-            request = server.post(body=body)._replace(trust=trust)
+            request = replace(server.post(body=body), trust=trust)
             assert (await http.send(request, timeout_s=PATIENCE_S)).body == body
         assert len(server.peers) == 1
 
@@ -92,7 +93,7 @@ async def test_a_trusted_certificate_must_be_for_the_host(
 ) -> None:
     trust = Trust(ca_pem=(certificate / "cert.pem").read_text())
     async with upstream(echo, server_tls) as server, client() as http:
-        request = server.post()._replace(url=f"https://127.0.0.1:{server.port}/", trust=trust)
+        request = replace(server.post(), url=f"https://127.0.0.1:{server.port}/", trust=trust)
         with pytest.raises(NetError) as caught:
             await http.send(request, timeout_s=PATIENCE_S)
     assert caught.value.reason is Reason.TLS
@@ -102,7 +103,7 @@ async def test_verification_can_be_switched_off_for_one_request_only(
     server_tls: ssl.SSLContext,
 ) -> None:
     async with upstream(echo, server_tls) as server, client() as http:
-        lax = server.post(body=b"lax")._replace(trust=Trust(verify=False))
+        lax = replace(server.post(body=b"lax"), trust=Trust(verify=False))
         assert (await http.send(lax, timeout_s=PATIENCE_S)).body == b"lax"
         with pytest.raises(NetError) as caught:
             await http.send(server.post(), timeout_s=PATIENCE_S)

@@ -1,6 +1,7 @@
 """One request, one reply."""
 
 import pytest
+from msgspec.structs import replace
 
 from hermod.net.messages import NetError, Reason, Reply
 from tests.net.upstream import FEW, PATIENCE_S, Peer, client, closed, echo, reply_bytes, upstream
@@ -224,7 +225,7 @@ async def test_nothing_of_the_request_or_reply_is_in_an_error() -> None:
 
     async with upstream(behave) as server, client() as http:
         request = server.post("/canary-2?key=canary-3", b"canary-4")
-        request = request._replace(headers=(("Authorization", "Bearer canary-5"),))
+        request = replace(request, headers=(("Authorization", "Bearer canary-5"),))
         with pytest.raises(NetError) as caught:
             await http.send(request, timeout_s=PATIENCE_S)
     assert "canary" not in str(caught.value)

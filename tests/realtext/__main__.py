@@ -1,4 +1,5 @@
-"""`python -m tests.realtext`: a thousand real texts as jobs, through an upstream that is not ours.
+"""`python -m tests.realtext`: a thousand real texts as jobs, and some as streamed calls, through an
+upstream that is not ours.
 
 The upstream is llama.cpp's HTTP server, installed into `.cache/realtext/env`, with a tiny model
 that is made on the spot. Exit code 1 when a job did not complete or has another text's answer.
@@ -31,7 +32,8 @@ from tests.support.program import Gateway
 _RESULTS: Final = Path(__file__).resolve().parents[2] / "bench" / "results"
 _TEXTS: Final = 1000
 _ATTEMPTS: Final = """
-    SELECT kind, attempt.state, count(*) FROM attempt JOIN job USING (seq) GROUP BY 1, 2
+    SELECT kind, job.lane, mode = 'sync', attempt.state, count(*)
+    FROM attempt JOIN job USING (seq) GROUP BY 1, 2, 3, 4
 """
 
 
@@ -85,7 +87,7 @@ def _through_the_gateway(
     expected: Sequence[Answer],
     patience_s: float,
 ) -> Run:
-    config = {"providers": {jobs.PROVIDER: upstream.provider()}}
+    config = {"providers": upstream.providers()}
     with Gateway(folder / "data", config=config) as gateway:
         began = time.monotonic()
         with httpx.Client(base_url=gateway.url, timeout=60.0, trust_env=False) as http:
@@ -94,8 +96,10 @@ def _through_the_gateway(
         gateway.send(signal.SIGTERM)
         exit_code = gateway.wait_exit()
         (folder / "gateway.log").write_text(gateway.output, "utf-8")
+    names = {(kind.stored, kind.provider, kind.streams): kind.name for kind in KINDS}
     attempts = [
-        (str(kind), str(state), int(n)) for kind, state, n in rows(folder / "data", _ATTEMPTS)
+        (names[kind, lane, bool(is_sync)], str(state), int(n))
+        for kind, lane, is_sync, state, n in rows(folder / "data", _ATTEMPTS)
     ]
     return Run(ended, attempts, *upstream.tokens(), seconds, exit_code)
 

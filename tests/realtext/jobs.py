@@ -1,14 +1,16 @@
-"""Every text as a job: submitted all at once, polled until it has ended, its answer kept.
+"""Every text as a job: submitted all at once, polled until it has ended, its answer kept. Some are
+streamed to a caller who waits instead.
 
 Beside it stands the answer that the upstream gave without a gateway between.
 """
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import httpx
 
@@ -16,7 +18,6 @@ from tests.realtext.kinds import Answer, Kind
 from tests.realtext.upstream import MODEL, Upstream
 from tests.support.program import submit, wait_done
 
-PROVIDER: Final = "llama"
 _CLIENTS: Final = 8
 _T = TypeVar("_T")
 
@@ -38,13 +39,14 @@ class Ended:
     """The upstream's own answer."""
     job_id: str
     status: str
-    """`completed` or `failed`; `unfinished` when patience ended first."""
+    """`completed` or `failed`; `unfinished` when patience ended first. Of a streamed call: whether
+    its last event came."""
     answer: Answer | None = None
     """What came back through the gateway, when it completed and has the kind's shape."""
     detail: str = ""
     """What was wrong with it otherwise."""
     took_s: float = 0.0
-    """From `created_at` to `completed_at`."""
+    """From `created_at` to `completed_at`; of a streamed call, until its end was there."""
 
     def objection(self, answer: Answer | None) -> str:
         """Why an answer does not belong to this text; empty when it does."""
@@ -69,7 +71,8 @@ def ask_directly(upstream: Upstream, wanted: Sequence[Task]) -> list[Answer]:
     """The answers that the jobs will have to bring. Raises httpx.HTTPStatusError."""
 
     def ask(task: Task) -> Answer:
-        return task.kind.answer(upstream.call(f"/v1/{task.kind.path}", task.kind.body(task.text)))
+        kind = task.kind.direct or task.kind
+        return kind.answer(upstream.call(f"/v1/{kind.path}", kind.body(task.text)))
 
     return _side_by_side(ask, wanted)
 
@@ -79,14 +82,19 @@ def run(
 ) -> list[Ended]:
     """Submit everything, then follow each job to its end or to the end of patience."""
 
-    def post(task: Task) -> str:
-        body = {"model": f"{PROVIDER}/{MODEL}", **task.kind.body(task.text)}
+    def post(task: Task) -> str | _Heard:
+        body = {"model": f"{task.kind.provider}/{MODEL}", **task.kind.body(task.text)}
+        if task.kind.streams:
+            return _heard(http, task.kind.path, body)
         return submit(http, body, task.kind.path)
 
-    ids = _side_by_side(post, wanted)
+    posted = _side_by_side(post, wanted)
     ends_at = time.monotonic() + patience_s
     ended: list[Ended] = []
-    for task, answer, job_id in zip(wanted, expected, ids, strict=True):
+    for task, answer, job_id in zip(wanted, expected, posted, strict=True):
+        if isinstance(job_id, _Heard):
+            ended.append(Ended(task, answer, "", *job_id))
+            continue
         left_s = max(0.0, ends_at - time.monotonic())
         try:
             job = wait_done(http, job_id, task.kind.path, timeout_s=left_s)
@@ -95,6 +103,32 @@ def run(
         else:
             ended.append(_ended(task, answer, job))
     return ended
+
+
+class _Heard(NamedTuple):
+    """What came of a call whose answer came in pieces; see `Ended`."""
+
+    status: str
+    answer: Answer | None
+    detail: str
+    took_s: float
+
+
+def _heard(http: httpx.Client, path: str, body: dict[str, Any]) -> _Heard:
+    """Call, and put the pieces together."""
+    asked = {**body, "stream": True, "stream_options": {"include_usage": True}}
+    began, said, usage, events = time.monotonic(), "", {}, list[str]()
+    with http.stream("POST", f"/v1/{path}", json=asked) as reply:
+        events += [line[6:] for line in reply.iter_lines() if line.startswith("data: ")]
+    took_s = time.monotonic() - began
+    if reply.status_code != 200 or events[-1:] != ["[DONE]"]:
+        return _Heard("failed", None, f"{reply.status_code}, {events[-1:]!r:.200}", took_s)
+    for event in events[:-1]:
+        chunk = json.loads(event)
+        usage = chunk.get("usage") or usage
+        said += "".join(each["delta"].get("content") or "" for each in chunk["choices"])
+    answer = Answer(said, usage["prompt_tokens"], usage["completion_tokens"])
+    return _Heard("completed", answer, "", took_s)
 
 
 def _ended(task: Task, expected: Answer, job: dict[str, Any]) -> Ended:

@@ -1,7 +1,7 @@
 """What is asked of the upstream, and what of its answer depends on the text alone. Pure."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 SAID_TOKENS: Final = 24
@@ -22,9 +22,11 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A request type."""
+    """A request type, and the way it takes."""
 
     name: str
+    stored: str
+    """The request type, as the store knows it."""
     path: str
     """Below `/v1/` of the upstream, and below `/v1/async/` of the gateway."""
     every: int
@@ -34,6 +36,12 @@ class Kind:
     answer: Callable[[Mapping[str, Any]], Answer]
     """Raises LookupError or TypeError for a reply of another shape."""
     said_tokens: int
+    provider: str = "llama"
+    """Of the gateway's config."""
+    direct: "Kind | None" = None
+    """What the upstream is asked without a gateway, when that is not the same."""
+    streams: bool = False
+    """A synchronous call whose answer comes in pieces, instead of a job."""
 
 
 def _chat(text: str) -> dict[str, Any]:
@@ -76,9 +84,19 @@ def _answer(value: str | tuple[float, ...], reply: Mapping[str, Any]) -> Answer:
     return Answer(value, usage["prompt_tokens"], usage.get("completion_tokens", 0))
 
 
+CHATS_ONLY: Final = "parasail"
+"""A provider of the table that speaks OpenAI's shape and has no responses."""
+_CHATS: Final = Kind(
+    "chat_completion", "chat_completion", "chat/completions", 1, _chat, _chat_answer, SAID_TOKENS
+)
+_RESPONSES: Final = Kind(
+    "responses", "responses", "responses", 10, _responses, _responses_answer, SAID_TOKENS
+)
 KINDS: Final = (
-    Kind("chat_completion", "chat/completions", 1, _chat, _chat_answer, SAID_TOKENS),
-    Kind("embedding", "embeddings", 1, _embedding, _embedding_answer, 0),
-    Kind("text_completion", "completions", 10, _text, _text_answer, SAID_TOKENS),
-    Kind("responses", "responses", 10, _responses, _responses_answer, SAID_TOKENS),
+    _CHATS,
+    Kind("embedding", "embedding", "embeddings", 1, _embedding, _embedding_answer, 0),
+    Kind("text_completion", "text_completion", "completions", 10, _text, _text_answer, SAID_TOKENS),
+    _RESPONSES,
+    replace(_RESPONSES, name="responses over chat", provider=CHATS_ONLY, direct=_CHATS),
+    replace(_CHATS, name="streamed chat", every=10, direct=_CHATS, streams=True),
 )

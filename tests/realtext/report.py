@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from tests.realtext.jobs import Ended
 
 NOT_SHOWN: Final = (
-    "Behaviour towards a slow, failing or rate-limiting upstream, TLS, streams, images and tools: "
+    "Behaviour towards a slow, failing or rate-limiting upstream, TLS, images and tools: "
     "this upstream is local, well and speaks plain HTTP.",
     "Real models: the weights are random and an answer has 24 words.",
     "Speed: the upstream answers one request at a time and sets the pace; `make bench` measures.",

@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 
 import httpx
 
+from tests.realtext.kinds import CHATS_ONLY
 from tests.realtext.tiny_model import write_tiny_model
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
@@ -81,14 +82,15 @@ class Upstream:
         assert said is not None
         return round(float(read[1])), round(float(said[1]))
 
-    def provider(self) -> dict[str, Any]:
-        """A provider of config.json that calls it."""
-        return {
+    def providers(self) -> dict[str, Any]:
+        """The providers of config.json: one of our own, and one that offers nothing but chats."""
+        known = {
             "keys": [{"name": "main", "value": API_KEY, "weight": 1}],
             "network_config": {"base_url": self.url},
             "concurrency_and_buffer_size": {"concurrency": 16},
-            "custom_provider_config": {"base_provider_type": "openai"},
         }
+        custom = {"custom_provider_config": {"base_provider_type": "openai"}}
+        return {"llama": known | custom, CHATS_ONLY: known}
 
     def __enter__(self) -> Self:
         return self

@@ -6,6 +6,8 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 
+from msgspec import structs
+
 from hermod.calls.credentials import CredentialError, Credentials, secrets_in
 from hermod.calls.direct import HEADER_PROVIDED, DirectKeys, pace_of
 from hermod.calls.fallbacks import fallbacks_of
@@ -158,7 +160,7 @@ class Caller:
         if way is None:
             return Called(unsupported(spec.kind, provider.name))
         if way.dialect.polling is None or _orderer(provider, spec) is None:
-            spec = spec if spec.handle is None else spec._replace(handle=None)
+            spec = spec if spec.handle is None else structs.replace(spec, handle=None)
         now_s = self._clock.monotonic()
         chosen = self._only_key(provider, spec, options, now_s)
         if chosen is None:
@@ -331,7 +333,7 @@ class Caller:
             except CredentialError as error:
                 log.warning("job %s: %s, key %s: %s", spec.job_id, provider.name, key.name, error)
                 return credential_fault(str(error)), ()
-            request = request._replace(own=(*own, *proof))
+            request = structs.replace(request, own=(*own, *proof))
             secrets += secrets_in(proof)
         timeout_s = min(provider.attempt_timeout_s, spec.remaining_s)
         self._reader.prepare(provider.name)
@@ -349,7 +351,7 @@ class Caller:
             return await self._reader.streamed(call, reply), told
         body = redacted(reply.body, secrets)
         if body is not reply.body:
-            reply = reply._replace(body=body)
+            reply = structs.replace(reply, body=body)
         outcome = await self._reader.read(call, reply, prepared)
         if not isinstance(outcome, Answer):
             outcome = self._reader.with_wait(outcome, told)
@@ -404,7 +406,8 @@ class Caller:
         self, call: OneCall, polling: Polling, request: Request, timeout_s: float
     ) -> Reply:
         """The reply of an upstream that has done its work. Raises NetError."""
-        provider, key, spec = call.outgoing.provider, call.outgoing.key, call.spec
+        spec: CallSpec = call.spec
+        provider, key = call.outgoing.provider, call.outgoing.key
         assert provider is not None
         ends_s = self._clock.monotonic() + timeout_s
         if spec.handle is None:
@@ -422,7 +425,7 @@ class Caller:
                 call.ordered.append(handle)
             if spec.note_handle is not None and handle != spec.handle:
                 await spec.note_handle(handle)
-                spec = spec._replace(handle=handle)
+                spec = structs.replace(spec, handle=handle)
             left_s = ends_s - self._clock.monotonic() - pending.after_s
             if left_s <= 0:
                 raise NetError(Reason.TIMEOUT_TOTAL, "the work took too long", sent=True)

@@ -1,5 +1,7 @@
 """Requests that cost nothing: a provider's list of models, or a look whether a key is good."""
 
+from msgspec import structs
+
 from hermod.calls.credentials import CredentialError, Credentials, secrets_in
 from hermod.calls.line import Line, line_of
 from hermod.calls.redact import redacted
@@ -33,10 +35,10 @@ async def ask(
         if credentials is None:
             raise CredentialError("credentials of this kind are not fetched here")
         proof = await credentials.headers(provider, key, request)
-        request = request._replace(own=proof)
+        request = structs.replace(request, own=proof)
         secrets += secrets_in(proof)
     reply = await client.send(request, timeout_s=timeout_s, limits=limits)
-    return reply._replace(body=redacted(reply.body, secrets))
+    return structs.replace(reply, body=redacted(reply.body, secrets))
 
 
 def _headers(line: Line, call: FreeCall) -> Headers:

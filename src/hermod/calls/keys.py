@@ -3,7 +3,9 @@
 import hashlib
 import json
 from collections.abc import Callable, Container, Sequence
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from hermod.domain.failure import Failure
 from hermod.domain.provider import KeySettings, ProviderSettings
@@ -12,7 +14,7 @@ _WITH_DEPLOYMENTS: Final = frozenset({"azure", "bedrock", "replicate", "vertex",
 """Providers where a model is served under a name of the key's own."""
 
 
-class Chosen(NamedTuple):
+class Chosen(msgspec.Struct, frozen=True):
     """The key of a call, and what is left beside it."""
 
     key: KeySettings | None

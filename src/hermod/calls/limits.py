@@ -166,7 +166,10 @@ class Limits:
             return 0, FULL_S
         total, again_s = 0, 0.0
         for key in keys or (None,):
-            room, key_again_s = whole.pace(key).room(now_s)
+            pace = whole.paces.get(key) or whole.pace(key)
+            if pace.tried and not pace.limited:
+                return None, 0.0
+            room, key_again_s = pace.room(now_s)
             if room is None:
                 return None, 0.0
             total += room

@@ -1,6 +1,8 @@
 """What all calls to one provider with one key have in common: worked out once, used many times."""
 
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from hermod.domain.forwarding import merged
 from hermod.domain.headers import SECRET_NAME
@@ -15,7 +17,7 @@ _JSON: Final = "application/json"
 _AGENT: Final = "user-agent"
 
 
-class Line(NamedTuple):
+class Line(msgspec.Struct, frozen=True):
     """A provider and a key, ready for calls. The one place that opens their secrets."""
 
     extra: dict[str, str]

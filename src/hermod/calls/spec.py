@@ -1,7 +1,12 @@
-"""What a call is asked for, and what came of it."""
+"""What a call is asked for, and what came of it.
+
+What is made for each call is a Struct: its members are read in a fraction of a named tuple's time.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
+
+import msgspec
 
 from hermod.domain.live import Live
 from hermod.domain.options import Options
@@ -12,7 +17,7 @@ from hermod.providers.adapter import Outgoing
 from hermod.providers.adapters import Way
 
 
-class CallSpec(NamedTuple):
+class CallSpec(msgspec.Struct, frozen=True):
     """What to call, and how long it may take."""
 
     kind: str
@@ -43,7 +48,7 @@ class CallSpec(NamedTuple):
     once."""
 
 
-class Called(NamedTuple):
+class Called(msgspec.Struct, frozen=True):
     """What came of it, and with which key."""
 
     outcome: Outcome
@@ -71,7 +76,7 @@ class CallSettings(NamedTuple):
     """Whether a model without a known price is refused."""
 
 
-class OneCall(NamedTuple):
+class OneCall(msgspec.Struct, frozen=True):
     """One call, with what was looked up for it."""
 
     kind: AnyKind

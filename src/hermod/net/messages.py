@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+import msgspec
+
 from hermod.domain.errors import HermodError
 
 Headers = tuple[tuple[str, str], ...]
@@ -36,7 +38,7 @@ class Trust(NamedTuple):
     """Certificates in PEM form that are trusted beside the system's (`ca_cert_pem`)."""
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True):
     """One HTTP request. The framing headers and `Host` are added when it is sent."""
 
     method: str
@@ -49,7 +51,7 @@ class Request(NamedTuple):
     have the same."""
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True):
     """What the upstream answered, whatever its status. Redirects are replies like any other."""
 
     status: int

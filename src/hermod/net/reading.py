@@ -122,10 +122,11 @@ class ReplyReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.has_head:
             return  # trailers
-        self._head_room -= len(name) + len(value) + 4
-        if self._head_room < 0 or len(self.headers) >= self.limits.header_count:
+        headers = self.headers
+        self._head_room = room = self._head_room - len(name) - len(value) - 4
+        if room < 0 or len(headers) >= self.limits.header_count:
             raise self._stop_too_large("head of the reply")
-        self.headers.append((name.decode("latin-1").lower(), value.decode("latin-1").strip()))
+        headers.append((name.decode("latin-1").lower(), value.decode("latin-1").strip()))
 
     def on_headers_complete(self) -> None:
         parser = self._parser

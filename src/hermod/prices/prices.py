@@ -205,7 +205,8 @@ class Prices:
         name = f"{provider}/{model}"
         if name not in self._told and len(self._told) < _TOLD:
             self._told.add(name)
-            log.warning("%s: the cost of a call is not known (hermod.prices can tell it)", name)
+            # The name is a stranger's: a log is read at a terminal.
+            log.warning("%a: the cost of a call is not known (hermod.prices can tell it)", name)
 
 
 def _length_of_name(own: tuple[str, OwnPrice]) -> int:

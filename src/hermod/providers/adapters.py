@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from hermod.domain.provider import ProviderSettings, Row
 from hermod.providers import (
@@ -67,7 +69,7 @@ def dialect_of(row: Row, request_type: str) -> Dialect:
     return DIALECTS[row.dialect_of(request_type)]
 
 
-class Way(NamedTuple):
+class Way(msgspec.Struct, frozen=True):
     """How requests of one type reach a provider."""
 
     dialect: Dialect
