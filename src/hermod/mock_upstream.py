@@ -4,7 +4,7 @@ Raw protocol instead of a web framework: in a benchmark it shares a core with th
 so a call must cost it next to nothing.
 
 It answers OpenAI's routes for all kinds of request, Cohere's for rerank and Mistral's for OCR, and
-streams where a request asks for that. Models of `providers/mock.py` behave as they do inside the
+streams where a request asks for that. Models of `providers/mock` behave as they do inside the
 gateway; any other name gets the canned text, or its own text with `echo`. Every reply carries
 `x-mock-finished-ns`, the CLOCK_MONOTONIC instant at which it was written (of a stream its head), so
 that a process on the same machine can measure what came after; the `id` in the reply ends with the
@@ -31,9 +31,10 @@ import uvloop
 
 from hermod.domain.clock import Clock
 from hermod.domain.fingerprint import fingerprint
-from hermod.providers import mock, mock_request
-from hermod.providers.mock_request import Asked, Unreadable
-from hermod.providers.mock_shapes import Saying
+from hermod.providers.mock import mock
+from hermod.providers.mock import request as mock_request
+from hermod.providers.mock.request import Asked, Unreadable
+from hermod.providers.mock.shapes import Saying
 
 _KINDS: Final = {
     "/v1/chat/completions": mock_request.CHAT,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hermod.providers import mock_media
-from hermod.providers.mock_shapes import DEFAULT_DIM, vector
+from hermod.providers.mock import media as mock_media
+from hermod.providers.mock.shapes import DEFAULT_DIM, vector
 from tests.acceptance.conftest import Served
 from tests.support.upstream import Reply, Upstream
 from tests.support.waiting import wait_until

@@ -7,7 +7,7 @@ import random
 import signal
 import threading
 
-from hermod.providers import mock_media
+from hermod.providers.mock import media as mock_media
 from tests.acceptance.conftest import Served
 from tests.faults.places import Place, config_for
 from tests.support.program import Gateway, MockUpstream, client

@@ -11,7 +11,8 @@ import pytest
 
 from hermod.clock import SystemClock
 from hermod.mock_upstream import MockUpstream, UpstreamSettings
-from hermod.providers import mock, mock_media
+from hermod.providers.mock import media as mock_media
+from hermod.providers.mock import mock
 
 AUDIO = b"RIFF\r\n--\r\n\x00\xff" * 1000
 DIGEST = hashlib.sha256(AUDIO).hexdigest()

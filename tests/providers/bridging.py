@@ -13,7 +13,7 @@ from hermod.domain.failure import Failure
 from hermod.kinds import sse
 from hermod.kinds.registry import KIND_BY_TYPE
 from hermod.providers.adapter import Answered, Dialect, Outgoing, Prepared, StreamTranslator
-from hermod.providers.bridge import chat_over_responses, completions_over, responses_over
+from hermod.providers.bridge.bridge import chat_over_responses, completions_over, responses_over
 from hermod.providers.openai_shaped import DIALECT
 
 RESPONSES = KIND_BY_TYPE["responses"]

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from hermod.domain.failure import Failure
 from hermod.kinds.registry import KIND_BY_TYPE
-from hermod.providers import anthropic
 from hermod.providers.adapter import Answered, Outgoing, Prepared
+from hermod.providers.anthropic import dialect as anthropic
 
 CHAT = KIND_BY_TYPE["chat_completion"]
 NOW_S = 1_790_000_000

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hermod.domain.failure import Failure
 from hermod.domain.outcome import Retryable
 from hermod.domain.usage import Usage
-from hermod.providers import anthropic, upstream_errors
+from hermod.providers import upstream_errors
 from hermod.providers.adapter import Answered
+from hermod.providers.anthropic import dialect as anthropic
 from hermod.providers.upstream_errors import retryable
 from tests.providers.claude import CHAT, NOW_S, answer, message, outgoing, read, said
 from tests.providers.recorded import EXAMPLES

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hermod.providers import anthropic
 from hermod.providers.adapter import CannotCarry, Outgoing
+from hermod.providers.anthropic import dialect as anthropic
 from tests.providers.claude import CHAT, NEWER, OLDER, accepted_by_sdk, outgoing
 
 TEXT = st.text(max_size=12)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hermod.providers.adapter import CannotCarry
-from hermod.providers.anthropic_request import messages_body
+from hermod.providers.anthropic.request import messages_body
 from tests.providers.claude import (
     ASKED,
     CHAT,

@@ -13,9 +13,9 @@ from openai.types.chat import ChatCompletionChunk
 from pydantic import TypeAdapter
 
 from hermod.domain.usage import Usage
-from hermod.providers import anthropic
 from hermod.providers.adapter import Outgoing
-from hermod.providers.anthropic_stream import Chunks, Stream
+from hermod.providers.anthropic import dialect as anthropic
+from hermod.providers.anthropic.stream import Chunks, Stream
 from tests.providers.claude import (
     CHAT,
     answer,

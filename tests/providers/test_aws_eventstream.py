@@ -10,7 +10,7 @@ from botocore.eventstream import EventStreamBuffer, ParserError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hermod.providers.aws_eventstream import EventMessage, EventStreamError, EventStreamParser
+from hermod.providers.bedrock.eventstream import EventMessage, EventStreamError, EventStreamParser
 from tests.providers.eventstreams import event, exception, framed, message
 
 EVERY_TYPE = b"".join(

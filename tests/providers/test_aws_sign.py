@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hermod.domain.provider import NO_SECRET, Secret
-from hermod.providers.aws_sign import AwsCredentials, sign
+from hermod.providers.bedrock.sign import AwsCredentials, sign
 
 NOW_S = 1_790_000_000
 JSON = (("Content-Type", "application/json"),)

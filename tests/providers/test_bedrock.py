@@ -10,8 +10,8 @@ from hermod.domain.failure import Failure
 from hermod.domain.outcome import Retryable
 from hermod.domain.provider import BedrockKey, KeySettings, Secret
 from hermod.kinds.registry import KIND_BY_TYPE
-from hermod.providers import bedrock
 from hermod.providers.adapter import Answered, CannotCarry, Outgoing, Prepared
+from hermod.providers.bedrock import dialect as bedrock
 from hermod.providers.upstream_errors import retryable
 from tests.providers.recorded import examples
 

@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 
 from hermod.domain.failure import Failure
 from hermod.kinds.registry import KIND_BY_TYPE
-from hermod.providers import bedrock, bedrock_embed, bedrock_images, bedrock_rerank
 from hermod.providers.adapter import Answered, CannotCarry, Dialect, Outgoing
+from hermod.providers.bedrock import dialect as bedrock
+from hermod.providers.bedrock import embed as bedrock_embed
+from hermod.providers.bedrock import images as bedrock_images
+from hermod.providers.bedrock import rerank as bedrock_rerank
 
 CHAT = KIND_BY_TYPE["chat_completion"]
 MODELS = [

@@ -10,7 +10,7 @@ from openai.types.chat import ChatCompletionChunk
 
 from hermod.kinds.registry import KIND_BY_TYPE
 from hermod.providers.adapter import Outgoing, StreamTranslator
-from hermod.providers.bedrock import DIALECT
+from hermod.providers.bedrock.dialect import DIALECT
 from tests.providers.eventstreams import event, exception, message
 
 CHAT = KIND_BY_TYPE["chat_completion"]

@@ -8,9 +8,10 @@ import pytest
 from hermod.domain.failure import Failure
 from hermod.kinds import sse
 from hermod.kinds.registry import KIND_BY_TYPE
-from hermod.providers import anthropic, openai_shaped
+from hermod.providers import openai_shaped
 from hermod.providers.adapter import Answered, Dialect, Outgoing, Prepared
-from hermod.providers.bridge import bridged, responses_over
+from hermod.providers.anthropic import dialect as anthropic
+from hermod.providers.bridge.bridge import bridged, responses_over
 from hermod.providers.registry import parse_rows
 from tests.providers.bridging import CHAT, RESPONSES, is_event, is_response, outgoing
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hermod.domain.failure import Failure
-from hermod.providers import anthropic
 from hermod.providers.adapter import Answered, CannotCarry, Dialect
-from hermod.providers.bridge import responses_over
+from hermod.providers.anthropic import dialect as anthropic
+from hermod.providers.bridge.bridge import responses_over
 from tests.providers.bridging import (
     KIND_OF,
     OVER_CHAT,

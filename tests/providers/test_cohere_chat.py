@@ -13,8 +13,8 @@ from hermod.domain.failure import Failure
 from hermod.domain.outcome import Retryable
 from hermod.domain.usage import Usage
 from hermod.kinds.registry import KIND_BY_TYPE
-from hermod.providers import cohere_chat
 from hermod.providers.adapter import Answered, CannotCarry, Outgoing
+from hermod.providers.cohere import chat as cohere_chat
 from hermod.providers.upstream_errors import retryable
 from tests.providers.any_json import any_json
 from tests.providers.recorded import examples

@@ -13,8 +13,8 @@ from openai.types import CreateEmbeddingResponse
 from hermod.domain.failure import Failure
 from hermod.domain.usage import Usage
 from hermod.kinds.registry import KIND_BY_TYPE
-from hermod.providers import cohere_embed
 from hermod.providers.adapter import Answered, CannotCarry, Outgoing
+from hermod.providers.cohere import embed as cohere_embed
 from tests.providers.any_json import any_json
 
 EMBEDDING = KIND_BY_TYPE["embedding"]

@@ -12,9 +12,9 @@ from pydantic import TypeAdapter
 
 from hermod.domain.usage import Usage
 from hermod.kinds.registry import KIND_BY_TYPE
-from hermod.providers import cohere_chat
 from hermod.providers.adapter import Outgoing
-from hermod.providers.cohere_stream import CohereStream
+from hermod.providers.cohere import chat as cohere_chat
+from hermod.providers.cohere.stream import CohereStream
 from tests.providers.any_json import any_json
 
 CITATION = {

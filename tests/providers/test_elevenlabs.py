@@ -14,8 +14,8 @@ from hermod.domain.failure import Failure
 from hermod.domain.outcome import Native
 from hermod.kinds.form import FilePart
 from hermod.kinds.registry import KIND_BY_TYPE
-from hermod.providers import elevenlabs
 from hermod.providers.adapter import Answered, CannotCarry, Outgoing, Prepared
+from hermod.providers.elevenlabs import dialect as elevenlabs
 from hermod.providers.multipart_body import FormFile, compose, fields_and_files
 from tests.providers.any_json import any_json
 from tests.providers.recorded import parts_of

@@ -15,9 +15,9 @@ from hermod.kinds.embedding import EMBEDDING
 from hermod.kinds.image_generation import IMAGE_GENERATION
 from hermod.kinds.speech import SPEECH
 from hermod.kinds.transcription import TRANSCRIPTION
-from hermod.providers import gemini
 from hermod.providers.adapter import Answered, Outgoing
-from hermod.providers.gemini_sound import as_wav
+from hermod.providers.gemini import dialect as gemini
+from hermod.providers.gemini.sound import as_wav
 from tests.providers.recorded import examples, settings_of
 
 ASKED = {"model": "gemini/g", "messages": [{"role": "user", "content": "Hello?"}]}

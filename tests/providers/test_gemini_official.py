@@ -15,7 +15,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
 
 from hermod.kinds.chat_completion import CHAT_COMPLETION
-from hermod.providers import gemini
+from hermod.providers.gemini import dialect as gemini
 from tests.providers.recorded import Example, examples
 from tests.providers.test_gemini_answers import STREAM, streamed
 

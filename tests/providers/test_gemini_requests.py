@@ -14,9 +14,10 @@ from hermod.kinds.embedding import EMBEDDING
 from hermod.kinds.image_generation import IMAGE_GENERATION
 from hermod.kinds.kind import JsonKind
 from hermod.kinds.speech import SPEECH
-from hermod.providers import gemini, vertex
 from hermod.providers.adapter import CannotCarry, Outgoing
-from hermod.providers.gemini_messages import FORMAT
+from hermod.providers.gemini import dialect as gemini
+from hermod.providers.gemini import vertex
+from hermod.providers.gemini.messages import FORMAT
 from tests.providers.recorded import key_of, settings_of
 
 HELLO = [{"role": "user", "content": "Hello?"}]

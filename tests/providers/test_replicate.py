@@ -14,9 +14,9 @@ from hermod.domain.failure import Failure
 from hermod.domain.outcome import Retryable
 from hermod.domain.usage import Usage
 from hermod.kinds.registry import KIND_BY_TYPE
-from hermod.providers import replicate
 from hermod.providers.adapter import Answered, CannotCarry, Outgoing, Prepared
 from hermod.providers.pending import Asking, Pending
+from hermod.providers.replicate import dialect as replicate
 from hermod.providers.upstream_errors import retryable
 from tests.providers.any_json import any_json
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hermod.domain.failure import Failure
 from hermod.kinds.chat_completion import CHAT_COMPLETION
 from hermod.kinds.embedding import EMBEDDING
-from hermod.providers import vertex
 from hermod.providers.adapter import CannotCarry, Outgoing
+from hermod.providers.gemini import vertex
 from hermod.providers.registry import endpoint
 from tests.providers.recorded import key_of, settings_of
 

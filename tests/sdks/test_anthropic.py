@@ -7,7 +7,7 @@ import anthropic
 import pytest
 from anthropic.types import Message, TextBlock
 
-from hermod.providers.mock import GREETING
+from hermod.providers.mock.mock import GREETING
 from tests.sdks.clients import anthropic_client, both, got, items, opened, tries, until
 from tests.sdks.conftest import BASE_PATH
 from tests.support.program import Gateway

@@ -6,8 +6,8 @@ import pytest
 from google.genai import errors, types
 from pydantic import BaseModel
 
-from hermod.providers.mock import GREETING
-from hermod.providers.mock_shapes import vector
+from hermod.providers.mock.mock import GREETING
+from hermod.providers.mock.shapes import vector
 from tests.sdks.clients import Google, both, got, items
 from tests.sdks.conftest import BASE_PATH
 from tests.support.program import Gateway

@@ -6,7 +6,7 @@ from typing import Any
 import openai
 import pytest
 
-from hermod.providers.mock import GREETING
+from hermod.providers.mock.mock import GREETING
 from tests.sdks.clients import both, got, items, openai_client, tries
 from tests.sdks.conftest import BASE_PATH
 from tests.support.program import Gateway

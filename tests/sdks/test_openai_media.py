@@ -10,8 +10,8 @@ from typing import Any
 import openai
 import pytest
 
-from hermod.providers import mock_media
-from hermod.providers.mock_shapes import vector
+from hermod.providers.mock import media as mock_media
+from hermod.providers.mock.shapes import vector
 from tests.sdks.clients import both, got, items, openai_client, opened
 from tests.support.program import Gateway
 

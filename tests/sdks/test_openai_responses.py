@@ -9,7 +9,7 @@ import pytest
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 
-from hermod.providers.mock import GREETING
+from hermod.providers.mock.mock import GREETING
 from tests.sdks.clients import both, got, items, openai_client, opened, tries, until
 from tests.support.program import Gateway
 from tests.support.wire import NO_SUCH_JOB

@@ -4,7 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from hermod.providers import mock, mock_request
+from hermod.providers.mock import mock
+from hermod.providers.mock import request as mock_request
 
 NOW_AT: Final = 1_790_000_000_123_456
 SAID: Final = "Grüße,\n\u2028 and a \U0001f434"

@@ -5,8 +5,8 @@ from typing import Any
 
 from hermod.domain.failure import Failure
 from hermod.kinds.registry import KIND_BY_TYPE
-from hermod.providers import cohere_rerank as cohere
 from hermod.providers.adapter import Answered, Outgoing
+from hermod.providers.cohere import rerank as cohere
 
 RERANK = KIND_BY_TYPE["rerank"]
 ASKED: dict[str, Any] = {

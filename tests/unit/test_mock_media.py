@@ -15,8 +15,9 @@ from openai.types.chat import ChatCompletion
 from openai.types.completion import Completion
 from openai.types.responses import Response
 
-from hermod.providers import mock_media, mock_shapes
-from hermod.providers.mock_request import (
+from hermod.providers.mock import media as mock_media
+from hermod.providers.mock import shapes as mock_shapes
+from hermod.providers.mock.request import (
     CHAT,
     EMBEDDING,
     IMAGE_EDIT,

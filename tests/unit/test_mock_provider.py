@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from hermod.providers import mock, mock_request
+from hermod.providers.mock import mock
+from hermod.providers.mock import request as mock_request
 from tests.support.mock_requests import (
     AUDIO,
     FILES,

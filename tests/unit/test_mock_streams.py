@@ -17,8 +17,10 @@ from openai.types.chat import ChatCompletionChunk
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from hermod.providers import mock, mock_media, mock_streams
-from hermod.providers.mock_request import (
+from hermod.providers.mock import media as mock_media
+from hermod.providers.mock import mock
+from hermod.providers.mock import streams as mock_streams
+from hermod.providers.mock.request import (
     CHAT,
     IMAGE_EDIT,
     IMAGE_GENERATION,

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermod.domain.usage import Usage
-from hermod.providers import anthropic_answer, gemini_usage
+from hermod.providers.anthropic import answer as anthropic_answer
+from hermod.providers.gemini import usage as gemini_usage
 from hermod.providers.usage import answer_usage, usage_in, usage_of
 
 CASES: list[tuple[str, dict[str, Any], Usage | None]] = [

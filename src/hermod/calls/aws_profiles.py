@@ -12,7 +12,7 @@ from typing import Final
 
 from hermod.calls.credentials import CredentialError
 from hermod.domain.provider import Secret
-from hermod.providers.aws_sign import AwsCredentials
+from hermod.providers.bedrock.sign import AwsCredentials
 
 _DEFAULT: Final = "default"
 

@@ -23,7 +23,7 @@ from hermod.domain.clock import Clock
 from hermod.domain.provider import Secret
 from hermod.net.client import HttpClient
 from hermod.net.messages import Headers, Limits, NetError, Reply, Request
-from hermod.providers.aws_sign import AwsCredentials, sign
+from hermod.providers.bedrock.sign import AwsCredentials, sign
 
 log = logging.getLogger(__name__)
 

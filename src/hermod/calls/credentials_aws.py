@@ -14,7 +14,7 @@ from hermod.domain.clock import Clock
 from hermod.domain.provider import BedrockKey, KeySettings, Secret
 from hermod.net.client import HttpClient
 from hermod.net.messages import Headers, Request
-from hermod.providers.aws_sign import AwsCredentials, sign
+from hermod.providers.bedrock.sign import AwsCredentials, sign
 from hermod.providers.registry import region_of
 
 _SERVICE: Final = "bedrock"

@@ -13,8 +13,8 @@ from hermod.domain.failure import Failure
 from hermod.domain.live import Live
 from hermod.domain.outcome import Fault
 from hermod.net.messages import NetError, Reason, Reply
-from hermod.providers import mock
 from hermod.providers.adapter import Prepared
+from hermod.providers.mock import mock
 
 EVENTS: Final = "text/event-stream"
 _LARGEST: Final = 64 * 1024 * 1024

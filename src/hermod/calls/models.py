@@ -12,7 +12,7 @@ from hermod.domain.clock import Clock
 from hermod.domain.provider import KeySettings, ProviderSettings
 from hermod.net.client import HttpClient
 from hermod.net.messages import Limits, NetError
-from hermod.providers import mock
+from hermod.providers.mock import mock
 from hermod.providers.model_lists import FreeCall, Listed, list_calls, page_in
 from hermod.providers.registry import MOCK
 

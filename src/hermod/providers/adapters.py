@@ -8,30 +8,30 @@ import msgspec
 
 from hermod.domain.provider import ProviderSettings, Row
 from hermod.providers import (
-    anthropic,
     azure,
-    bedrock,
-    bedrock_embed,
-    bedrock_images,
-    bedrock_rerank,
-    cohere_chat,
-    cohere_embed,
-    cohere_rerank,
-    elevenlabs,
-    gemini,
     huggingface,
     mistral,
     openai_shaped,
     openrouter,
     perplexity,
-    replicate,
     sgl_rerank,
-    vertex,
     xai,
 )
 from hermod.providers.adapter import Dialect
-from hermod.providers.bridge import bridged
+from hermod.providers.anthropic import dialect as anthropic
+from hermod.providers.bedrock import dialect as bedrock
+from hermod.providers.bedrock import embed as bedrock_embed
+from hermod.providers.bedrock import images as bedrock_images
+from hermod.providers.bedrock import rerank as bedrock_rerank
+from hermod.providers.bridge.bridge import bridged
+from hermod.providers.cohere import chat as cohere_chat
+from hermod.providers.cohere import embed as cohere_embed
+from hermod.providers.cohere import rerank as cohere_rerank
+from hermod.providers.elevenlabs import dialect as elevenlabs
+from hermod.providers.gemini import dialect as gemini
+from hermod.providers.gemini import vertex
 from hermod.providers.own_words import hearing_own_words
+from hermod.providers.replicate import dialect as replicate
 
 DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType(
     {

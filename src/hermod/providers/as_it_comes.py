@@ -1,7 +1,7 @@
 """A stream that is OpenAI's already, for dialects that have others to translate."""
 
 from hermod.domain.usage import Usage
-from hermod.providers.bridge_chunks import Chunks
+from hermod.providers.bridge.chunks import Chunks
 
 
 class AsItComes:

@@ -16,11 +16,12 @@ import msgspec
 from hermod.domain.failure import Failure
 from hermod.kinds.kind import AnyKind
 from hermod.kinds.own_words import Words
-from hermod.providers import anthropic, openai_shaped
+from hermod.providers import openai_shaped
 from hermod.providers.adapter import Dialect, Outgoing, Prepared, StreamTranslator
-from hermod.providers.anthropic_request import messages_body
+from hermod.providers.anthropic import dialect as anthropic
+from hermod.providers.anthropic.request import messages_body
 from hermod.providers.as_it_comes import AsItComes
-from hermod.providers.bridge import responses_over
+from hermod.providers.bridge.bridge import responses_over
 from hermod.providers.lenient import members
 from hermod.providers.upstream_errors import TEXT_MAX, told_by
 from hermod.providers.upstream_errors import refusal as usual_refusal

@@ -12,8 +12,8 @@ import msgspec
 
 from hermod.domain.provider import KeySettings, ProviderSettings
 from hermod.kinds.chat_completion import CHAT_COMPLETION
-from hermod.providers import vertex
 from hermod.providers.adapter import Outgoing
+from hermod.providers.gemini import vertex
 from hermod.providers.lenient import members
 from hermod.providers.model_lists import FreeCall, all_lists
 from hermod.providers.prepare import upstream_model

@@ -15,7 +15,7 @@ import msgspec
 
 from hermod.domain.provider import KeySettings, ProviderSettings, Row
 from hermod.kinds import json_guard
-from hermod.providers import anthropic
+from hermod.providers.anthropic import dialect as anthropic
 from hermod.providers.lenient import count, items, members, text
 from hermod.providers.registry import endpoint, models_url
 

@@ -14,7 +14,6 @@ from hermod.kinds import own_words, sse
 from hermod.kinds.kind import AnyKind
 from hermod.kinds.own_words import TRAVELS_AS, Words
 from hermod.kinds.registry import KIND_BY_TYPE
-from hermod.providers import bridge_response
 from hermod.providers.adapter import (
     Answered,
     Dialect,
@@ -23,6 +22,7 @@ from hermod.providers.adapter import (
     Prepared,
     StreamTranslator,
 )
+from hermod.providers.bridge import response as bridge_response
 
 _CHAT: Final = "chat_completion"
 _ERROR: Final = b'data: {"error":'

@@ -14,7 +14,7 @@ from hermod.domain.failure import Failure
 from hermod.kinds.kind import AnyKind
 from hermod.providers import openai_shaped
 from hermod.providers.adapter import Answered, Outgoing, Prepared
-from hermod.providers.bridge import chat_over_responses
+from hermod.providers.bridge.bridge import chat_over_responses
 from hermod.providers.lenient import items, members, text
 
 _OVER_RESPONSES: Final = chat_over_responses(openai_shaped.DIALECT)

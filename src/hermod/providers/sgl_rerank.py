@@ -11,8 +11,8 @@ import msgspec
 from hermod.domain.failure import Failure
 from hermod.kinds import json_guard
 from hermod.kinds.kind import AnyKind
-from hermod.providers import cohere_rerank
 from hermod.providers.adapter import Answered, Dialect, Outgoing
+from hermod.providers.cohere import rerank as cohere_rerank
 
 _DEPTH_MAX: Final = 64
 

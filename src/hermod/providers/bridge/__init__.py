@@ -1,0 +1,1 @@
+"""Request types that a provider lacks, over one that it has."""

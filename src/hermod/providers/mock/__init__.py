@@ -1,0 +1,1 @@
+"""The provider inside this process, and the shapes of its answers."""
