@@ -13,7 +13,8 @@ from hermod.http.body import ByteBudget, Hold, read_body
 from hermod.http.lifecycle import Lifecycle
 from hermod.http.message import Request
 from hermod.http.multipart import Received, read_form
-from hermod.http.request_headers import HeaderRules, RequestHeaders, read_headers
+from hermod.http.request_headers import NO_HEADERS, HeaderRules, RequestHeaders, read_headers
+from hermod.jobs.intake import NO_HEADERS as NO_JOB_HEADERS
 from hermod.jobs.intake import Asked, JobHeaders
 from hermod.kinds.kind import AnyKind, FormKind
 
@@ -43,6 +44,8 @@ class Taken:
     def job_headers(self) -> JobHeaders:
         """What of the headers concerns the job."""
         headers = self.headers
+        if headers is NO_HEADERS and self._received is None and self._direct_key is None:
+            return NO_JOB_HEADERS
         options = headers.options
         if self._received is not None:
             options = options._replace(content_type=self._received.content_type)

@@ -111,8 +111,10 @@ def _usual(raw: msgspec.Raw) -> Usage | None:
         told.prompt_tokens,
         told.completion_tokens,
         into.cached_tokens,
-        input_audio_tokens=into.audio_tokens,
-        output_audio_tokens=out.audio_tokens,
+        0,
+        0,
+        into.audio_tokens,
+        out.audio_tokens,
     )
 
 
