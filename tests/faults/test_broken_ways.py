@@ -50,7 +50,9 @@ async def test_what_may_pass_is_tried_again_and_says_what_it_was(file: SqlitePla
     states = {}
     for name, job_id in ids.items():
         assert job_id is not None
-        states[name] = [state for _, state, _ in file.attempts_of(job_id)]
+        # So many failures make the gateway careful: attempts that it held back were never sent.
+        found = [state for _, state, _ in file.attempts_of(job_id)]
+        states[name] = [state for state in found if state != "unsent"]
     # A request that went out and was not answered may have taken effect.
     broken = dict.fromkeys(("reset", "half-close"), ["unknown"] * 3)
     assert states == {f"s{status}": ["failed"] * 3 for status in STATUSES} | broken

@@ -34,11 +34,12 @@ async def test_a_frozen_worker_writes_nothing_when_it_wakes(
         place.start("frozen", config_for(ours, openai=never)) as frozen,
     ):
         frozen.wait_ready()
-        with place.start("awake", config_for(ours, openai=quick)) as awake:
-            async with clients_of(awake.url) as clients:
-                for _ in range(JOBS):
-                    await clients.submit("openai/any", to=frozen.url)
-                await never.holds(JOBS)
+        async with clients_of(frozen.url) as clients:
+            await clients.submit_many(JOBS, "openai/any")
+            await never.holds(JOBS)
+            # Only now: it would take what the other one begins slowly.
+            with place.start("awake", config_for(ours, openai=quick)) as awake:
+                clients.urls[:] = [awake.url]
                 await asyncio.to_thread(frozen.freeze)
                 await asyncio.sleep(asleep_s)
                 await clients.settle(40)

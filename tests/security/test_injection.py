@@ -20,6 +20,7 @@ from tests.security.conftest import CONTROL, assert_log_is_clean, custom
 from tests.support.entrances import Entrance, entrances, message_of
 from tests.support.program import Gateway, chat, client, submit, wait_done
 from tests.support.upstream import Reply, Upstream
+from tests.support.waiting import wait_until
 from tests.support.wire import AUDIO, TRANSCRIBING, File
 
 NASTY: Final = {
@@ -436,8 +437,8 @@ def test_an_upstream_that_speaks_no_http_is_logged_in_lines(
                 assert wait_done(http, job_id)["status"] == "failed"
                 assert http.post("/v1/chat/completions", json=chat(model="liar/x")).is_error
                 assert http.get("/v1/models").status_code == 200
+            wait_until(lambda: "liar" in gateway.output.removeprefix(banner))
             assert_log_is_clean(gateway.output, banner)
-            assert "liar" in gateway.output.removeprefix(banner)
 
 
 def test_names_in_the_configuration_stay_in_their_lines(
