@@ -23,14 +23,14 @@ def around(
     *,
     targets: int = 1,
     other_keys: int = 0,
-    key_name: str | None = "a",
+    key_id: str | None = "a",
     remaining_s: float = 3600.0,
     max_retries: int = 2,
     waits: bool = True,
 ) -> Surroundings:
     policy = RetryPolicy(max_retries, 0.5, 5.0)
     every = range(targets)
-    return Surroundings(policy, other_keys, key_name, every, remaining_s, 0.5, waits)
+    return Surroundings(policy, other_keys, key_id, every, remaining_s, 0.5, waits)
 
 
 def again(found: End | Again) -> Again:
@@ -312,7 +312,7 @@ def test_every_course_ends_unless_it_is_told_to_wait(
             around(
                 targets=targets,
                 other_keys=max(keys - dead - 1, 0),
-                key_name=f"k{number}",
+                key_id=f"k{number}",
                 waits=waits,
             ),
         )

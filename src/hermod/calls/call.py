@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 
@@ -51,7 +52,8 @@ from hermod.providers.registry import MOCK, endpoint, root_of
 
 log = logging.getLogger(__name__)
 
-_JSON: Final = "application/json"
+_STREAMED: Final = re.compile(r"application/vnd\.amazon\.eventstream|audio/.*").fullmatch
+"""What pieces may be, beside events, where a dialect translates them."""
 _FAREWELL_S: Final = 5.0
 
 
@@ -170,7 +172,8 @@ class Caller:
             return Called(Fault(chosen, sent=False))
         key = chosen.key
         if chosen.wait_s > 0:
-            return Called(held_back(provider.name, chosen.wait_s), key and key.name, chosen.others)
+            fault = held_back(provider.name, chosen.wait_s)
+            return Called(fault, key and key.name, chosen.others, key_id=key and key.id)
         out = self._limits.began(provider.name, pace_of(key), now_s)
         heard: Heard | None = None
         try:
@@ -189,7 +192,7 @@ class Caller:
         handle = None
         if call.ordered and isinstance(outcome, Fault) and outcome.retryable is not Retryable.NO:
             handle = call.ordered[-1]
-        return Called(outcome, key and key.name, chosen.others, handle)
+        return Called(outcome, key and key.name, chosen.others, handle, key and key.id)
 
     async def _has_price(
         self, provider: ProviderSettings, outgoing: Outgoing, spec: CallSpec
@@ -383,7 +386,7 @@ class Caller:
         async with self._client.stream(request, timeout_s=timeout_s) as reply:
             open_stream = call.way.dialect.open_stream
             streams = reply.content_type == EVENTS or (
-                open_stream is not None and reply.content_type != _JSON
+                open_stream is not None and _STREAMED(reply.content_type) is not None
             )
             if 200 <= reply.status < 300 and streams:
                 translator = open_stream(call.kind, call.outgoing) if open_stream else None

@@ -39,9 +39,9 @@ def choose_key(
     """A key by weight, `chance` in [0, 1); a Failure where none fits.
 
     Weights that are all zero count as equal. A caller may insist on one key, by its id or else by
-    its name: it must be one that could have been chosen. `dead` are names of keys that were refused
-    for this job; `tired` is one that was told to slow down, and `wait_s` says how long a key has to
-    wait: both count only as long as there are others.
+    its name: it must be one that could have been chosen. `dead` are ids of keys that were refused
+    for this job; `tired` is that of one which was told to slow down, and `wait_s` says how long a
+    key has to wait: both count only as long as there are others.
     """
     present = [key for key in provider.keys if key.usable]
     if not present:
@@ -59,12 +59,13 @@ def choose_key(
         return Chosen(found, 0, wait_s(found) if wait_s is not None else 0.0)
     if len(eligible) == 1:
         return Chosen(eligible[0], 0, wait_s(eligible[0]) if wait_s is not None else 0.0)
-    alive = [key for key in eligible if key.name not in dead] or eligible
-    others = len(alive) - 1
+    alive = [key for key in eligible if key.id not in dead]
+    others = max(len(alive) - 1, 0)
+    alive = alive or eligible
     waits = [wait_s(key) if wait_s is not None else 0.0 for key in alive]
     least_s = min(waits)
     ready = [key for key, wait in zip(alive, waits, strict=True) if wait <= least_s]
-    fresh = [key for key in ready if key.name != tired] or ready
+    fresh = [key for key in ready if key.id != tired] or ready
     # The choice is made among all that live, so that a session keeps its key as long as it can.
     key = _weighted(alive, chance)
     if key not in fresh:

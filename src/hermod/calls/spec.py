@@ -32,9 +32,9 @@ class CallSpec(msgspec.Struct, frozen=True):
     live: Live | None = None
     """Who waits for the answer, and may take it in pieces."""
     dead: tuple[str, ...] = ()
-    """Keys that were refused for this job."""
+    """Keys that were refused for this job, by id."""
     tired: str | None = None
-    """A key that was told to slow down."""
+    """The id of a key that was told to slow down."""
     is_fallback: bool = False
     """Not the provider that the job was sent to: what it says of keys is about another."""
     handle: str | None = None
@@ -57,6 +57,7 @@ class Called(msgspec.Struct, frozen=True):
     """How many other keys could have been used."""
     handle: str | None = None
     """Work that is still to be had, though this call failed."""
+    key_id: str | None = None
 
 
 class CallSettings(NamedTuple):

@@ -3,7 +3,7 @@
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Final
 
@@ -174,6 +174,8 @@ def _keys(entry: Section, provider: str) -> tuple[KeySettings, ...]:
         key = _key(section, f"{provider}-key-{number}")
         if any(key.name == other.name for other in keys):
             section.warn("another key has the same name: attempts will not tell them apart", "name")
+        if any(key.id == other.id for other in keys):
+            key = replace(key, id=f"{key.id}-{number}")
         keys.append(key)
     return tuple(keys)
 

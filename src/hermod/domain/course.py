@@ -43,7 +43,7 @@ class Progress(NamedTuple):
     waits: int = 0
     """How many of its attempts used up none."""
     dead: tuple[str, ...] = ()
-    """Keys of this target that were refused, by name."""
+    """Keys of this target that were refused, by id."""
     tired: str | None = None
     """The key that was told to slow down last: another one is better."""
     seen: tuple[int, ...] = ()
@@ -105,7 +105,7 @@ class Surroundings(NamedTuple):
     """Of the target that failed."""
     other_keys: int
     """How many other keys of this target could be used, those refused not counted."""
-    key_name: str | None
+    key_id: str | None
     """The key that was used."""
     targets: Collection[int]
     """Those that can be called, in order: 0 is the job's own, n its n-th fallback."""
@@ -139,7 +139,7 @@ def next_step(fault: Fault, progress: Progress, around: Surroundings) -> End | A
     if fault.retryable is Retryable.OTHER_KEY:
         return _other_key(fault, progress, around)
     spent, waits = progress.spent, progress.waits
-    tired = progress._replace(tired=around.key_name, waits=waits + 1)
+    tired = progress._replace(tired=around.key_id, waits=waits + 1)
     if _says_when(fault) and waits < around.other_keys and around.policy.max_retries:
         # Once per key; after a round of them the wait is worth waiting.
         return Again(0.0, spent=False, progress=tired)
@@ -195,7 +195,7 @@ def _put_off(fault: Fault, here: Again, around: Surroundings) -> Again:
 
 
 def _other_key(fault: Fault, progress: Progress, around: Surroundings) -> End | Again:
-    dead = progress.dead if around.key_name is None else (*progress.dead, around.key_name)
+    dead = progress.dead if around.key_id is None else (*progress.dead, around.key_id)
     progress = progress._replace(dead=dead)
     if around.other_keys:
         return Again(0.0, spent=False, progress=progress)

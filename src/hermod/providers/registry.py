@@ -146,15 +146,14 @@ def endpoint(
     path: str | None = None,
     stream: bool = False,
 ) -> str | None:
-    """The URL a request of this type goes to, None when the provider does not offer the type.
+    """The URL a request of this type goes to, None when there is no path for it. Whether it may
+    go there, `way_of` says.
 
     The address is the provider's root, so a `/v1` at its end is not doubled (design.md 3.4). A key
     with an address of its own brings it along. `path` is a dialect's own, instead of the table's;
     `{model}` in it stands for the model's name.
     """
     custom = provider.custom
-    if not offers(provider, request_type):
-        return None
     override = _override(custom, request_type, stream) if custom else None
     if override is None:
         row = provider.row
@@ -171,16 +170,6 @@ def endpoint(
     if override.startswith("/v1/"):
         return root_of(provider, key) + override
     return ((key.base_url if key else None) or provider.base_url).rstrip("/") + override
-
-
-def offers(provider: ProviderSettings, request_type: str) -> bool:
-    """Whether requests of this type can be sent there."""
-    custom = provider.custom
-    if custom is None:
-        return request_type in provider.row.paths
-    if custom.allowed_requests is not None and request_type not in custom.allowed_requests:
-        return False
-    return request_type in provider.row.paths or request_type in custom.path_overrides
 
 
 def _override(custom: CustomSettings, request_type: str, stream: bool) -> str | None:

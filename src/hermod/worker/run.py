@@ -282,7 +282,7 @@ class Runner:
             Surroundings(
                 policy=self._caller.retry_policy(target.provider),
                 other_keys=called.other_keys,
-                key_name=called.key_name,
+                key_id=called.key_id,
                 targets=targets,
                 remaining_s=self._remaining_s(run.job),
                 chance=self._chance(),

@@ -221,7 +221,7 @@ class Worker:
         task = cast("asyncio.Task[None]", asyncio.current_task())
         try:
             job = await commit
-        except BaseException as error:
+        except BaseException as error:  # a cancellation, too, must give the slot back
             self.give_back(lane)
             if not committed.done():
                 committed.set_exception(error)

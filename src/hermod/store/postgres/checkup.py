@@ -29,7 +29,7 @@ async def look_at(url: str) -> Seen:
                 return await _look(connection)
             finally:
                 connection.terminate()
-    except Exception as error:
+    except Exception as error:  # whatever the driver raises becomes one of our errors
         raise translate(error, sent=False) from error
 
 
