@@ -24,6 +24,7 @@ class Mutant(NamedTuple):
 
 SQLITE: Final = "store/sqlite/queries.sql"
 SQLITE_VERBS: Final = "store/sqlite/verbs.py"
+SQLITE_METERS: Final = "store/sqlite/meters.py"
 POSTGRES: Final = "store/postgres/queries.sql"
 CONTRACT: Final = "tests/store/contract"
 STALE: Final = f"{CONTRACT}/test_fencing.py::test_a_write_with_a_stale_lease_changes_nothing"
@@ -32,6 +33,11 @@ RECOVERY: Final = f"{CONTRACT}/test_recovery.py"
 READ: Final = f"{CONTRACT}/test_read.py"
 CANCEL: Final = f"{CONTRACT}/test_cancel.py"
 METERED: Final = f"{CONTRACT}/test_metered.py"
+METERS: Final = f"{CONTRACT}/test_meters.py"
+PENDING: Final = f"{CONTRACT}/test_pending.py"
+DOCUMENTS: Final = f"{CONTRACT}/test_documents.py"
+LEFTOVERS: Final = f"{CONTRACT}/test_leftovers.py"
+LIMITS: Final = "tests/store/postgres/test_limits.py"
 TARGETS: Final = f"{CONTRACT}/test_targets.py"
 NOT_TO_BE_SEEN: Final = f"{CANCEL}::test_a_job_that_is_not_to_be_seen_is_not_cancelled"
 WORKER: Final = "tests/worker/test_worker.py"
@@ -65,6 +71,8 @@ _NEXT: Final = "suspicion = iif(?, 0, suspicion), lease_until = ?\n"
 _RENEW: Final = "-- name: renew_lease\nUPDATE job SET lease_until = ?\n"
 _HANDLE: Final = "    SELECT seq FROM job "
 _REQUEST: Final = "FROM job LEFT JOIN request ON request.seq = job.seq\n"
+_RESERVE: Final = "-- name: leased\nSELECT seq, held FROM job "
+_OWNER: Final = "(owner = :owner OR (:sees_open AND owner = 'open') OR :is_admin)"
 
 FENCES_ON_SQLITE: Final = tuple(
     on_sqlite(f"{verb} ignores {what}", before + _FENCE, before + broken, STALE, verb)
@@ -75,6 +83,7 @@ FENCES_ON_SQLITE: Final = tuple(
         "renew_leases": _RENEW,
         "record_handle": _HANDLE,
         "read_request": _REQUEST,
+        "reserve": _RESERVE,
     }.items()
     for what, broken in {
         "the fencing token": _ANY_ATTEMPT,
@@ -149,22 +158,20 @@ QUERIES_ON_SQLITE: Final = (
     ),
     on_sqlite(
         "everybody of a tenant reads every job",
-        "(owner = :owner OR :is_admin)\n    AND (expires_at IS NULL OR expires_at > :now) AND",
+        f"{_OWNER}\n    AND (expires_at IS NULL OR expires_at > :now) AND",
         "(owner <> '')\n    AND (expires_at IS NULL OR expires_at > :now) AND",
         f"{READ}::test_a_stranger_sees_no_job",
     ),
     on_sqlite(
         "an admin reads the jobs of other tenants",
-        "    input_tokens, output_tokens, cost_usd_nanos\n"
         "FROM job LEFT JOIN result ON result.seq = job.seq\n"
-        "WHERE id = :id AND tenant_id = :tenant_id AND",
-        "    input_tokens, output_tokens, cost_usd_nanos\n"
+        "WHERE id = :id AND tenant_id = :tenant_id\n    AND",
         "FROM job LEFT JOIN result ON result.seq = job.seq\nWHERE id = :id AND",
         f"{READ}::test_a_stranger_sees_no_job",
     ),
     on_sqlite(
         "everybody of a tenant reads every attempt",
-        "(owner = :owner OR :is_admin)\n    AND (expires_at IS NULL OR expires_at > :now)\nORDER",
+        f"{_OWNER}\n    AND (expires_at IS NULL OR expires_at > :now)\nORDER",
         "(owner <> '')\n    AND (expires_at IS NULL OR expires_at > :now)\nORDER",
         f"{READ}::test_a_stranger_sees_no_attempt",
     ),
@@ -209,8 +216,9 @@ METERED_ON_SQLITE: Final = tuple(
 )
 
 _CANCELLABLE: Final = """-- name: cancellable
-SELECT seq, attempt, tenant_id, lane, kind, model, state FROM job
-WHERE id = :id AND tenant_id = :tenant_id AND (owner = :owner OR :is_admin)
+SELECT seq, attempt, tenant_id, lane, kind, model, held, state FROM job
+WHERE id = :id AND tenant_id = :tenant_id
+    AND (owner = :owner OR (:sees_open AND owner = 'open') OR :is_admin)
     AND (:kind IS NULL OR kind = :kind) AND completed_at IS NULL
 """
 
@@ -219,7 +227,7 @@ CANCELS_ON_SQLITE: Final = tuple(
     for name, guard, test, only in (
         (
             "everybody of a tenant cancels every job",
-            " AND (owner = :owner OR :is_admin)",
+            f"\n    AND {_OWNER}",
             NOT_TO_BE_SEEN,
             "owner",
         ),
@@ -228,6 +236,12 @@ CANCELS_ON_SQLITE: Final = tuple(
             " AND tenant_id = :tenant_id",
             NOT_TO_BE_SEEN,
             "admin",
+        ),
+        (
+            "who sees what is open cancels every job",
+            " AND owner = 'open'",
+            NOT_TO_BE_SEEN,
+            "owner",
         ),
         (
             "a job of another kind is cancelled",
@@ -331,6 +345,126 @@ VERBS_OF_SQLITE: Final = (
         "except (*HITS_EVERYBODY, StoreUnavailable) as error:",
         "except HITS_EVERYBODY as error:",
         f"{CONTRACT}/test_failpoints.py::test_a_group_whose_commit_is_not_known_is_not_run_again",
+        "SqliteDatabase",
+    ),
+)
+
+
+def in_meters(name: str, old: str, new: str, test: str) -> Mutant:
+    """What SQLite does when something is reserved or settled."""
+    return Mutant(f"sqlite: {name}", SQLITE_METERS, old, new, test, "SqliteDatabase")
+
+
+LIMITS_ON_SQLITE: Final = (
+    on_sqlite(
+        "what is settled stays reserved",
+        "UPDATE meter SET reserved = reserved - ?,",
+        "UPDATE meter SET reserved = reserved - 0 * ?,",
+        f"{METERS}::test_the_end_of_an_attempt_settles_what_it_held",
+    ),
+    on_sqlite(
+        "what was settled can be settled again",
+        "DELETE FROM hold WHERE seq = ?",
+        "DELETE FROM hold WHERE seq = -?",
+        f"{METERS}::test_a_job_costs_what_its_attempts_do_estimated_or_not",
+    ),
+    on_sqlite(
+        "a job that was put back as not begun keeps its old time",
+        "-- every claim returns the rank to sort by.\n"
+        "UPDATE job SET state = 'running', attempt = attempt + 1, worker_id = :worker_id,\n"
+        "    lease_until = :lease_until, started_at = coalesce(started_at, :now),\n"
+        "    deadline_at = iif(started_at IS NULL,",
+        "-- every claim returns the rank to sort by.\n"
+        "UPDATE job SET state = 'running', attempt = attempt + 1, worker_id = :worker_id,\n"
+        "    lease_until = :lease_until, started_at = coalesce(started_at, :now),\n"
+        "    deadline_at = iif(started_at < 0,",
+        f"{PENDING}::test_a_job_put_back_as_not_begun_has_its_whole_time_once_it_is_claimed",
+    ),
+    on_sqlite(
+        "every claim gives a job its whole time",
+        "started_at = iif(?10 IS NULL, started_at, NULL)",
+        "started_at = iif(?10 IS NULL, NULL, NULL)",
+        f"{PENDING}::test_a_job_put_back_otherwise_keeps_its_deadline",
+    ),
+    on_sqlite(
+        "an old version is deleted",
+        "DELETE FROM document WHERE type = ? AND id = ? AND version = ?",
+        "DELETE FROM document WHERE type = ? AND id = ? AND ? > 0",
+        f"{DOCUMENTS}::test_a_conflict_changes_nothing",
+        "deleting",
+    ),
+    on_sqlite(
+        "what ended jobs have left is overlooked",
+        "WHERE job.seq IS NULL OR job.completed_at IS NOT NULL LIMIT ?",
+        "WHERE job.seq IS NULL LIMIT ?",
+        f"{LEFTOVERS}::test_leftovers_are_settled_as_many_at_a_time_as_asked_for",
+    ),
+    on_sqlite(
+        "meters that are forgotten forget what is reserved",
+        "DELETE FROM meter WHERE id = ? AND reserved = 0",
+        "DELETE FROM meter WHERE id = ?",
+        f"{DOCUMENTS}::test_meters_that_are_forgotten_keep_what_is_reserved",
+    ),
+    in_meters(
+        "whoever reserves again has reserved twice",
+        "if holds and not held:",
+        "if holds:",
+        f"{METERS}::test_to_reserve_again_for_an_attempt_changes_nothing",
+    ),
+    in_meters(
+        "a part is reserved where another one is refused",
+        "    if not refused:\n        for id_, hold",
+        "    if wanted:\n        for id_, hold",
+        f"{METERS}::test_where_one_limit_refuses_nothing_is_reserved",
+    ),
+    in_meters(
+        "a job that reserved is not marked",
+        '                    tx.run("set_held", (True, seq))\n',
+        '                    tx.run("set_held", (False, seq))\n',
+        f"{METERS}::test_the_end_of_an_attempt_settles_what_it_held",
+    ),
+    in_meters(
+        "a period never ends",
+        "rolled(_meter(tx, id_), hold.window, tx.now)",
+        "rolled(_meter(tx, id_), hold.window, 1)",
+        f"{METERS}::test_the_end_of_a_period_makes_room",
+    ),
+    in_meters(
+        "an estimate is added to what was metered",
+        "        cost_usd_nanos -= metered.cost_usd_nanos or 0\n",
+        "        cost_usd_nanos -= 0\n",
+        f"{METERS}::test_tokens_stay_as_they_were_metered_where_the_cost_is_estimated",
+    ),
+    in_verbs(
+        "a job that was claimed keeps its place in the queue",
+        "            settle(tx, seq, attempt - 1)\n",
+        "            assert seq\n",
+        f"{PENDING}::test_a_claim_gives_the_place_free_and_the_job_may_reserve",
+    ),
+    in_verbs(
+        "a finish settles nothing",
+        "                holders.append((seq, lease.attempt))\n",
+        "                assert seq\n",
+        f"{METERS}::test_a_second_finish_settles_nothing",
+    ),
+    in_verbs(
+        "a lost lease settles nothing",
+        "        _end_attempt(tx, seq, attempt, ended)\n        if held:\n",
+        "        _end_attempt(tx, seq, attempt, ended)\n        if held < 0:\n",
+        f"{METERS}::test_a_job_that_ends_with_its_lease_settles_what_it_held",
+    ),
+    in_verbs(
+        "a job without a place is stored",
+        "                    results += refused\n                    continue\n",
+        "                    results += refused\n",
+        f"{PENDING}::test_a_job_for_which_there_is_no_place_is_refused_and_not_stored",
+    ),
+    Mutant(
+        "sqlite: a change that conflicts has half happened",
+        "store/sqlite/documents.py",
+        '            tx.run("undo_changes", ())\n',
+        "",
+        f"{DOCUMENTS}::test_a_conflict_changes_nothing",
         "SqliteDatabase",
     ),
 )
@@ -455,6 +589,11 @@ _GUARDS: Final = {
         ("attempt = $2", "$2 > 0"),
         ("worker_id = $3", "$3 <> ''"),
     ),
+    "reserve": (
+        "job.attempt = held.attempt\n    AND job.worker_id = held.worker_id\nFOR NO KEY UPDATE",
+        ("job.attempt = held.attempt", "true"),
+        ("job.worker_id = held.worker_id", "true"),
+    ),
 }
 """Of each verb its guard, and how the token and the holder are left out of it. A job that does not
 run has no holder, so that condition is its state as well."""
@@ -497,9 +636,9 @@ QUERIES_ON_POSTGRES: Final = (
     on_postgres(
         "attempts are not counted at the claim",
         "attempt = attempt + 1, worker_id = $5, claim_no = $7,\n"
-        "        lease_until = lease_now + $6, started_at",
+        "        lease_until = lease_now + $6, started_at = coalesce(started_at, now), held",
         "attempt = greatest(attempt, 1), worker_id = $5, claim_no = $7,\n"
-        "        lease_until = lease_now + $6, started_at",
+        "        lease_until = lease_now + $6, started_at = coalesce(started_at, now), held",
         f"{CLAIMS}::test_every_claim_is_one_attempt_more",
     ),
     on_postgres(
@@ -546,7 +685,8 @@ QUERIES_ON_POSTGRES: Final = (
     ),
     on_postgres(
         "everybody of a tenant reads every job",
-        "    AND (job.owner = asked.owner OR asked.is_admin)\n",
+        "    AND (job.owner = asked.owner OR (asked.sees_open AND job.owner = 'open')"
+        " OR asked.is_admin)\n",
         "",
         f"{READ}::test_a_stranger_sees_no_job",
     ),
@@ -648,8 +788,8 @@ TARGETS_ON_POSTGRES: Final = (
 
 _CANCELLABLE_THERE: Final = """-- name: cancellable
 SELECT id, attempt, tenant_id, lane, kind, model, state FROM hermod.job
-WHERE id = $1 AND tenant_id = $2 AND (owner = $3 OR $4) AND ($5::text IS NULL OR kind = $5)
-    AND completed_at IS NULL
+WHERE id = $1 AND tenant_id = $2 AND (owner = $3 OR ($5 AND owner = 'open') OR $4)
+    AND ($6::text IS NULL OR kind = $6) AND completed_at IS NULL
 FOR NO KEY UPDATE
 """
 
@@ -667,7 +807,13 @@ CANCELS_ON_POSTGRES: Final = (
         for name, guard, test, only in (
             (
                 "everybody of a tenant cancels every job",
-                ("(owner = $3 OR $4)", "($3::text <> '' OR $4)"),
+                ("(owner = $3 OR", "($3::text <> '' OR"),
+                NOT_TO_BE_SEEN,
+                "owner",
+            ),
+            (
+                "who sees what is open cancels every job",
+                ("$5 AND owner = 'open'", "$5"),
                 NOT_TO_BE_SEEN,
                 "owner",
             ),
@@ -679,13 +825,13 @@ CANCELS_ON_POSTGRES: Final = (
             ),
             (
                 "a job of another kind is cancelled",
-                ("OR kind = $5", "OR $5 <> ''"),
+                ("OR kind = $6", "OR $6 <> ''"),
                 NOT_TO_BE_SEEN,
                 "kind",
             ),
             (
                 "a job that has ended is cancelled",
-                ("    AND completed_at IS NULL\n", ""),
+                (" AND completed_at IS NULL", ""),
                 f"{CANCEL}::test_a_job_that_has_ended_is_left_as_it_is",
                 "",
             ),
@@ -725,17 +871,178 @@ CANCELS_ON_POSTGRES: Final = (
     ),
 )
 
+
+def in_postgres_meters(name: str, old: str, new: str, test: str, only: str = "") -> Mutant:
+    """What PostgreSQL does when something is reserved or settled."""
+    return Mutant(f"postgresql: {name}", "store/postgres/meters.py", old, new, test, only)
+
+
+LIMITS_ON_POSTGRES: Final = (
+    on_postgres(
+        "what is settled stays reserved",
+        "SET reserved = reserved - freed",
+        "SET reserved = reserved - 0 * freed",
+        f"{METERS}::test_the_end_of_an_attempt_settles_what_it_held",
+    ),
+    Mutant(
+        "postgresql: two reserve what one of them can have",
+        POSTGRES,
+        "FOR NO KEY UPDATE OF meter\n",
+        "",
+        f"{LIMITS}::test_who_reserves_waits_for_who_has_the_meter_and_then_judges_it",
+    ),
+    on_postgres(
+        "a job that was claimed keeps its place in the queue",
+        "reserved = reserved - place.amount",
+        "reserved = reserved - 0 * place.amount",
+        f"{PENDING}::test_a_claim_gives_the_place_free_and_the_job_may_reserve",
+    ),
+    on_postgres(
+        "a job that was put back as not begun keeps its old time",
+        "deadline_at = CASE WHEN started_at IS NULL THEN now + $8",
+        "deadline_at = CASE WHEN started_at < 0 THEN now + $8",
+        f"{PENDING}::test_a_job_put_back_as_not_begun_has_its_whole_time_once_it_is_claimed",
+    ),
+    on_postgres(
+        "a suspect that was put back as not begun keeps its old time",
+        "deadline_at = CASE WHEN started_at IS NULL THEN now + $9",
+        "deadline_at = CASE WHEN started_at < 0 THEN now + $9",
+        f"{PENDING}::test_a_suspect_put_back_as_not_begun_has_its_whole_time_as_well",
+    ),
+    on_postgres(
+        "every claim gives a job its whole time",
+        "started_at = CASE WHEN asked.deadline_at IS NULL THEN started_at END",
+        "started_at = NULL",
+        f"{PENDING}::test_a_job_put_back_otherwise_keeps_its_deadline",
+    ),
+    on_postgres(
+        "an old version is deleted",
+        "= $1 AND version = $3\n",
+        "= $1 AND $3::bigint > 0\n",
+        f"{DOCUMENTS}::test_a_conflict_changes_nothing",
+        "deleting",
+    ),
+    on_postgres(
+        "what ended jobs have left is overlooked",
+        "WHERE job.id IS NULL OR job.completed_at IS NOT NULL\nLIMIT",
+        "WHERE job.id IS NULL\nLIMIT",
+        f"{LEFTOVERS}::test_leftovers_are_settled_as_many_at_a_time_as_asked_for",
+    ),
+    on_postgres(
+        "meters that are forgotten forget what is reserved",
+        "SET began_at = 0, used = 0, total = 0\n",
+        "SET began_at = 0, used = 0, total = 0, reserved = 0\n",
+        f"{DOCUMENTS}::test_meters_that_are_forgotten_keep_what_is_reserved",
+    ),
+    Mutant(
+        "postgresql: whoever reserves does not wait for who has the job",
+        POSTGRES,
+        "FOR NO KEY UPDATE OF job\n",
+        "",
+        f"{LIMITS}::test_who_reserves_waits_for_who_has_the_job_and_then_sees_what_it_did",
+    ),
+    in_postgres_meters(
+        "whoever reserves again has reserved twice",
+        "        if lease.job_id in locked.held:\n",
+        "        if lease.job_id in set[str]():\n",
+        f"{METERS}::test_to_reserve_again_for_an_attempt_changes_nothing",
+        "PostgresDatabase",
+    ),
+    in_postgres_meters(
+        "what an attempt before has left passes for that of the present one",
+        "if n != attempts[id_]",
+        "if n > attempts[id_]",
+        f"{LEFTOVERS}::test_what_an_attempt_has_left_is_settled_with_what_happens_next",
+        "PostgresDatabase and claim",
+    ),
+    in_postgres_meters(
+        "a submit that was not heard of needs a second place",
+        "if call.pending and call.job.id not in known",
+        "if call.pending",
+        f"{LIMITS}::test_a_place_is_held_once_when_the_reply_to_the_submit_is_lost",
+    ),
+    in_postgres_meters(
+        "a finish without its lease settles",
+        "_take(change, sorted(ours)), outcomes",
+        "_take(change, sorted(lease.job_id for lease in ends)), outcomes",
+        f"{LIMITS}::test_a_finish_without_its_lease_settles_nothing_of_the_attempt_that_has_it",
+    ),
+    Mutant(
+        "postgresql: an estimate is added to what was metered",
+        "store/postgres/ledger.py",
+        "max(costs) - counted",
+        "max(costs)",
+        f"{METERS}::test_tokens_stay_as_they_were_metered_where_the_cost_is_estimated",
+        "PostgresDatabase",
+    ),
+    Mutant(
+        "postgresql: a part is reserved where another one is refused",
+        "store/postgres/ledger.py",
+        "    if not refusals:\n        meters.update",
+        "    if after:\n        meters.update",
+        f"{LIMITS}::test_what_one_of_a_group_is_refused_leaves_room_for_the_others",
+    ),
+    Mutant(
+        "postgresql: two that settle wait in a circle",
+        "store/postgres/ledger.py",
+        "for meter_id in sorted(sums)]",
+        "for meter_id in sums]",
+        f"{LIMITS}::test_nobody_waits_in_a_circle_for_meters",
+    ),
+    Mutant(
+        "postgresql: a lost lease settles nothing",
+        "store/postgres/upkeep.py",
+        "    await meters.settle_ended(change, ids)\n",
+        "",
+        f"{METERS}::test_a_job_that_ends_with_its_lease_settles_what_it_held",
+        "PostgresDatabase",
+    ),
+    Mutant(
+        "postgresql: a cancel settles nothing",
+        "store/postgres/upkeep.py",
+        "        await meters.settle_ended(change, [job_id])\n",
+        "",
+        f"{PENDING}::test_a_cancel_gives_the_place_free",
+        "PostgresDatabase",
+    ),
+    Mutant(
+        "postgresql: a job that expires settles nothing",
+        "store/postgres/upkeep.py",
+        "    await meters.settle_ended(change, [row[0] for row in rows])\n",
+        "",
+        f"{PENDING}::test_a_queued_job_that_expires_gives_its_place_free",
+        "PostgresDatabase",
+    ),
+    Mutant(
+        "postgresql: a change that was not heard of is in its own way",
+        "store/postgres/store.py",
+        "            if documents.are_made(changes, there):\n",
+        "            if not there:\n",
+        f"{LIMITS}::test_documents_change_once_when_the_reply_is_lost",
+    ),
+    Mutant(
+        "postgresql: a change that conflicts has half happened",
+        "store/postgres/connections.py",
+        'await connection.execute("ROLLBACK")\n                raise\n',
+        'await connection.execute("COMMIT")\n                raise\n',
+        f"{DOCUMENTS}::test_a_conflict_changes_nothing",
+        "PostgresDatabase",
+    ),
+)
+
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *FENCES_ON_SQLITE,
     *QUERIES_ON_SQLITE,
     *METERED_ON_SQLITE,
     *CANCELS_ON_SQLITE,
     *VERBS_OF_SQLITE,
+    *LIMITS_ON_SQLITE,
     *FENCES_ON_POSTGRES,
     *QUERIES_ON_POSTGRES,
     *METERED_ON_POSTGRES,
     *TARGETS_ON_POSTGRES,
     *CANCELS_ON_POSTGRES,
+    *LIMITS_ON_POSTGRES,
     *VERBS_OF_POSTGRES,
     *ELSEWHERE,
 )

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from hermod.domain.cancellation import cancelled_failure
 from hermod.domain.deadlines import job_deadline_failure, queue_deadline_failure
@@ -21,6 +22,17 @@ from hermod.domain.job import (
     State,
     Target,
 )
+from hermod.domain.meter import (
+    EMPTY,
+    Hold,
+    Meter,
+    Refusal,
+    Unit,
+    is_estimate,
+    refusal,
+    rolled,
+    settled,
+)
 from hermod.domain.suspicion import (
     POISON_AT,
     SUSPECT_FROM,
@@ -28,6 +40,20 @@ from hermod.domain.suspicion import (
     unknown_outcome_failure,
 )
 from tests.store.backends import SECOND, ManualClock
+
+MONEY: Final = "budget"
+"""The meter that whoever holds money holds it of."""
+
+
+@dataclass
+class Cost:
+    """What an attempt has used, once it has ended."""
+
+    tokens: tuple[int, int] | None = None
+    usd_nanos: int | None = None
+    estimated: bool = False
+    held: bool = False
+    """Whether it was charged to the budget."""
 
 
 @dataclass
@@ -40,12 +66,15 @@ class Job:
     run_at: int = 0
     worker_id: str | None = None
     lease_until: int = 0
+    begun: bool = False
     spent: int = 0
     suspicion: int = 0
     attempts: list[AttemptState] = field(default_factory=list[AttemptState])
     targets: list[Target] = field(default_factory=list[Target])
     """Where each attempt went."""
-    metered: list[Metered] = field(default_factory=list[Metered])
+    costs: list[Cost] = field(default_factory=list[Cost])
+    """Of each attempt."""
+    holds: list[Hold] = field(default_factory=list[Hold])
     target: Target | None = None
     progress: str | None = None
     status_code: int | None = None
@@ -60,14 +89,18 @@ class Job:
     @property
     def used(self) -> tuple[int | None, int | None, int | None]:
         """Tokens of the input, of the output, and what they cost."""
-        if not self.metered:
-            return None, None, None
-        prices = [each.cost_usd_nanos for each in self.metered if each.cost_usd_nanos is not None]
+        tokens = [each.tokens for each in self.costs if each.tokens is not None]
+        prices = [each.usd_nanos for each in self.costs if each.usd_nanos is not None]
         return (
-            sum(each.input_tokens for each in self.metered),
-            sum(each.output_tokens for each in self.metered),
+            sum(each[0] for each in tokens) if tokens else None,
+            sum(each[1] for each in tokens) if tokens else None,
             sum(prices) if prices else None,
         )
+
+    @property
+    def charged(self) -> int:
+        """What of its cost the budget must know of."""
+        return sum(each.usd_nanos or 0 for each in self.costs if each.held)
 
 
 class Model:
@@ -76,6 +109,9 @@ class Model:
     def __init__(self, clock: ManualClock) -> None:
         self._clock = clock
         self.jobs: dict[str, Job] = {}
+        self.meters: dict[str, Meter] = {}
+        self.charged_before = 0
+        """What jobs that are deleted have cost."""
 
     # Which jobs a verb may touch
 
@@ -126,18 +162,58 @@ class Model:
 
     # What it does to them
 
-    def submit(self, new: NewJob, claim: Claim | None) -> Lease | None:
+    def submit(
+        self, new: NewJob, claim: Claim | None, pending: Hold | None
+    ) -> Lease | Refusal | None:
         job = Job(new, State.QUEUED, new.queue_deadline_at)
+        if pending and not claim and (refused := self.reserve(job, [pending])):
+            return refused[0]
         self.jobs[new.id] = job
         return self.start(job, claim) if claim else None
 
+    def reserve(self, job: Job, holds: Sequence[Hold]) -> tuple[Refusal, ...]:
+        if job.holds:
+            return ()
+        now = self._clock.now()
+        meters = [rolled(self.meters.get(hold[0], EMPTY), hold.window, now) for hold in holds]
+        asked = [refusal(hold, at, now) for hold, at in zip(holds, meters, strict=True)]
+        refused = tuple(each for each in asked if each)
+        if not refused:
+            job.holds = list(holds)
+            for hold, at in zip(holds, meters, strict=True):
+                self.meters[hold.meter_id] = at._replace(reserved=at.reserved + hold.amount)
+        return refused
+
+    def _settle(self, job: Job, state: AttemptState, metered: Metered | None) -> None:
+        cost = Cost()
+        if metered:
+            cost.tokens, cost.usd_nanos = metered[:2], metered.cost_usd_nanos
+        for hold in job.holds:
+            at = self.meters[hold.meter_id]
+            used = settled(hold.unit, hold.amount, state, metered)
+            self.meters[hold.meter_id] = Meter(
+                at.began_at, at.used + used, at.reserved - hold.amount, at.total + used
+            )
+            cost.held |= hold.meter_id == MONEY
+            if is_estimate(hold.unit, hold.amount, state, metered):
+                cost.estimated = True
+                if hold.unit is Unit.USD_NANOS:
+                    cost.usd_nanos = used
+        job.holds = []
+        if job.costs:
+            job.costs[-1] = cost
+
     def start(self, job: Job, claim: Claim) -> Lease:
         if job.state is State.QUEUED:
+            self._settle(job, AttemptState.UNSENT, None)
+        if not job.begun:
+            job.begun = True
             job.deadline_at = self._clock.now() + int(claim.job_deadline_s * SECOND)
         job.state = State.RUNNING
         job.worker_id = claim.worker_id
         self.renew(job, claim.lease_s)
         job.attempts.append(AttemptState.SENDING)
+        job.costs.append(Cost())
         job.targets.append(job.target or Target(job.new.lane, job.new.model))
         return Lease(job.new.id, len(job.attempts), claim.worker_id)
 
@@ -147,24 +223,27 @@ class Model:
     def end_attempt(self, job: Job, ended: Retry) -> None:
         job.attempts[-1] = ended.attempt_state
         job.spent += ended.spent
-        job.metered += [ended.metered] if ended.metered else []
+        self._settle(job, ended.attempt_state, ended.metered)
         job.target, job.progress = ended.target, ended.progress
         if ended.attempt_state is AttemptState.FAILED:
             job.suspicion = 0
 
-    def wait(self, job: Job, run_at: int) -> None:
+    def wait(self, job: Job, run_at: int, deadline_at: int | None = None) -> None:
+        if deadline_at is not None:
+            job.begun, job.deadline_at = False, deadline_at
         job.state = State.WAITING
         job.run_at = run_at
         job.worker_id = None
 
     def finish(self, job: Job, finish: Finish) -> None:
         job.attempts[-1] = finish.attempt_state
-        job.metered += [finish.metered] if finish.metered else []
+        self._settle(job, finish.attempt_state, finish.metered)
         self._end(job, finish.state, finish.status_code, finish.body)
 
     def lose(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
             job.attempts[-1] = AttemptState.UNKNOWN
+            self._settle(job, AttemptState.UNKNOWN, None)
             job.suspicion += 1
             if job.new.on_unknown is OnUnknown.FAIL:
                 self._fail(job, State.FAILED, unknown_outcome_failure())
@@ -175,8 +254,9 @@ class Model:
 
     def expire(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
-            queued = job.state is State.QUEUED
-            failure = queue_deadline_failure() if queued else job_deadline_failure()
+            if job.state is State.QUEUED:
+                self._settle(job, AttemptState.UNSENT, None)
+            failure = job_deadline_failure() if job.begun else queue_deadline_failure()
             self._fail(job, State.EXPIRED, failure)
 
     def cancel(self, job: Job) -> None:
@@ -184,10 +264,13 @@ class Model:
             return
         if job.state is State.RUNNING:
             job.attempts[-1] = AttemptState.UNKNOWN
+        if job.state is not State.WAITING:
+            self._settle(job, AttemptState.UNKNOWN, None)
         self._fail(job, State.CANCELLED, cancelled_failure())
 
     def delete(self, jobs: Iterable[Job]) -> None:
         for job in list(jobs):
+            self.charged_before += job.charged
             del self.jobs[job.new.id]
 
     def _fail(self, job: Job, state: State, failure: Failure) -> None:
@@ -228,6 +311,7 @@ class Model:
             input_tokens=input_tokens,
             output_tokens=output_tokens,
             cost_usd_nanos=cost_usd_nanos,
+            estimated=any(cost.estimated for cost in job.costs),
         )
 
     def counts(self) -> Mapping[tuple[str, str, State], int]:

@@ -21,6 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from hermod.domain.errors import LimitReached
 from hermod.domain.job import (
     TERMINAL,
     AttemptState,
@@ -34,8 +35,9 @@ from hermod.domain.job import (
     State,
     Target,
 )
+from hermod.domain.meter import Hold, Unit, Window
 from hermod.store.api import Store
-from tests.properties.store_model import Job, Model, run_ats
+from tests.properties.store_model import MONEY, Job, Model, run_ats
 from tests.store.backends import BACKENDS, SECOND, Database
 from tests.store.jobs import ADMIN, COMPLETED, LEASE_S, OWNER, new_job
 from tests.support.postgres import Cluster
@@ -61,6 +63,29 @@ ENDS = st.sampled_from(
         for metered in USED
         for target in (None, Target("anthropic", "claude"), Target("groq", "m"))
         for progress in (None, '{"dead":["main"]}')
+    ]
+)
+
+PERIOD = Window(lasts_us=int(2 * LEASE_S * SECOND))
+DAY_US = 86_400 * SECOND
+MIDNIGHT = Window(1_760_000_000_000_000 // DAY_US * DAY_US, DAY_US)
+PENDING = Hold("pending", Unit.PENDING, 1, 3, Window(), "VK")
+HOLDS = st.sampled_from(
+    [
+        holds
+        for money in (0, 40, 1_500)
+        for holds in (
+            (Hold(MONEY, Unit.USD_NANOS, money, 3_000, PERIOD, "VK"),),
+            (
+                Hold("tokens", Unit.TOKENS, 4, 30, PERIOD, "VK"),
+                Hold("parallel", Unit.PARALLEL, 1, 2, Window(), "VK"),
+                Hold(MONEY, Unit.USD_NANOS, money, 3_000, PERIOD, "VK"),
+            ),
+            (
+                Hold("requests", Unit.REQUESTS, 1, 5, MIDNIGHT, "Team"),
+                Hold("tokens", Unit.TOKENS, 20, 30, PERIOD, "VK"),
+            ),
+        )
     ]
 )
 
@@ -121,9 +146,9 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize(lane=LANES, queued=st.integers(0, 2), running=st.integers(0, 2))
     def begin(self, lane: str, queued: int, running: int) -> None:
         for _ in range(queued):
-            self.submit(lane, 100, 0, OnUnknown.RETRY, None)
+            self.submit(lane, 100, 0, OnUnknown.RETRY, None, None)
         for _ in range(running):
-            self.submit(lane, 100, 0, OnUnknown.RETRY, "worker-1")
+            self.submit(lane, 100, 0, OnUnknown.RETRY, "worker-1", None)
 
     @rule(
         lane=LANES,
@@ -131,9 +156,16 @@ class StoreMachine(RuleBasedStateMachine):
         priority=st.integers(-1, 1),
         on_unknown=st.sampled_from([OnUnknown.RETRY] * 3 + [OnUnknown.FAIL]),
         worker_id=st.none() | WORKERS,
+        pending=st.sampled_from([None, PENDING]),
     )
     def submit(
-        self, lane: str, size: int, priority: int, on_unknown: OnUnknown, worker_id: str | None
+        self,
+        lane: str,
+        size: int,
+        priority: int,
+        on_unknown: OnUnknown,
+        worker_id: str | None,
+        pending: Hold | None,
     ) -> None:
         job = new_job(
             self._database,
@@ -145,8 +177,13 @@ class StoreMachine(RuleBasedStateMachine):
             queue_deadline_at=self._clock.now() + int(QUEUE_WAIT_S * SECOND),
         )
         claim = claim_of(worker_id) if worker_id else None
-        lease = self._run(self._store.submit_job(job, claim))
-        assert lease == self.model.submit(job, claim)
+        expected = self.model.submit(job, claim, pending)
+        try:
+            lease = self._run(self._store.submit_job(job, claim, pending))
+        except LimitReached as limit:
+            assert limit.refusal == expected
+            return
+        assert lease == expected
         self.given += [lease] if lease else []
 
     @when(lambda model: list(model.jobs))
@@ -216,9 +253,16 @@ class StoreMachine(RuleBasedStateMachine):
             self.model.renew(self.model.jobs[lease.job_id], LEASE_S)
 
     @precondition(lambda self: bool(self.held()))
+    @rule(lease=HELD, holds=HOLDS)
+    def reserve(self, lease: Lease, holds: tuple[Hold, ...]) -> None:
+        expected = self.model.reserve(self.model.jobs[lease.job_id], holds)
+        assert self._run(self._store.reserve(lease, holds)) == expected
+
+    @precondition(lambda self: bool(self.held()))
     @rule(lease=HELD, ended=ENDS)
     def begin_attempt(self, lease: Lease, ended: Retry) -> None:
         job = self.model.jobs[lease.job_id]
+        ended = ended._replace(held=bool(job.holds))
         begun = self._run(self._store.begin_attempt(lease, ended, LEASE_S))
         self.model.end_attempt(job, ended)
         assert begun == self.model.start(job, claim_of(lease.worker_id))
@@ -226,20 +270,25 @@ class StoreMachine(RuleBasedStateMachine):
         self.given.append(begun)
 
     @precondition(lambda self: bool(self.held()))
-    @rule(lease=HELD, ended=ENDS, in_s=SECONDS)
-    def put_back(self, lease: Lease, ended: Retry, in_s: float) -> None:
+    @rule(lease=HELD, ended=ENDS, in_s=SECONDS, not_begun=st.booleans())
+    def put_back(self, lease: Lease, ended: Retry, in_s: float, not_begun: bool) -> None:
         job = self.model.jobs[lease.job_id]
+        ended = ended._replace(held=bool(job.holds))
         run_at = self._clock.now() + int(in_s * SECOND)
-        assert self._run(self._store.put_back(lease, ended, run_at))
+        deadline_at = run_at + int(LEASE_S * SECOND) if not_begun else None
+        assert self._run(self._store.put_back(lease, ended, run_at, deadline_at))
         self.model.end_attempt(job, ended)
-        self.model.wait(job, run_at)
+        self.model.wait(job, run_at, deadline_at)
 
     @precondition(lambda self: bool(self.held()))
     @rule(lease=HELD, state=st.sampled_from(sorted(TERMINAL)), size=SIZES, metered=METERED)
     def finish(self, lease: Lease, state: State, size: int, metered: Metered | None) -> None:
-        finish = COMPLETED._replace(state=state, body=b"y" * size, metered=metered)
+        job = self.model.jobs[lease.job_id]
+        finish = COMPLETED._replace(
+            state=state, body=b"y" * size, metered=metered, held=bool(job.holds)
+        )
         assert self._run(self._store.finish_job(lease, finish))
-        self.model.finish(self.model.jobs[lease.job_id], finish)
+        self.model.finish(job, finish)
 
     @precondition(lambda self: len(self.given) > len(self.held()))
     @rule(lease=GIVEN, size=SIZES, ended=ENDS)
@@ -251,6 +300,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert not self._run(self._store.begin_attempt(lease, ended, LEASE_S))
         assert not self._run(self._store.renew_leases([lease], LEASE_S))
         assert not self._run(self._store.record_handle(lease, "stale"))
+        assert self._run(self._store.reserve(lease, [PENDING])) is None
         assert self._run(self._store.read_request(lease)) is None
 
     # Upkeep
@@ -334,12 +384,30 @@ class StoreMachine(RuleBasedStateMachine):
         assert counts == self._database.count_jobs() == self.model.counts()
         assert due == self.model.due_lanes()
         assert suspects_due_at == self.model.suspects_due_at()
+        await self._compare_meters()
+
+    async def _compare_meters(self) -> None:
+        meters = await self._store.read_meters(
+            [MONEY, "tokens", "requests", "parallel", "pending", "none"]
+        )
+        assert meters == self.model.meters
+        jobs = self.model.jobs.values()
+        for meter_id, meter in meters.items():
+            held = [hold.amount for job in jobs for hold in job.holds if hold.meter_id == meter_id]
+            assert meter.reserved == sum(held)
+        if MONEY in meters:
+            charged = sum(job.charged for job in jobs)
+            assert meters[MONEY].total == charged + self.model.charged_before
+        assert await self._store.settle_leftovers(9) == 0
 
     async def _compare_attempts(self, job: Job) -> None:
         attempts = await self._store.read_attempts(job.new.id, ADMIN)
         assert [attempt.state for attempt in attempts] == job.attempts
         assert [(attempt.lane, attempt.model) for attempt in attempts] == job.targets
         assert [attempt.n for attempt in attempts] == list(range(1, len(attempts) + 1))
+        assert [(attempt.cost_usd_nanos, attempt.estimated) for attempt in attempts] == [
+            (cost.usd_nanos, cost.estimated) for cost in job.costs
+        ]
         sending = [attempt.n for attempt in attempts if attempt.ended_at is None]
         assert sending == ([len(attempts)] if job.state is State.RUNNING else [])
 

@@ -8,7 +8,16 @@ from hermod.clock import SystemClock
 from hermod.domain.errors import StoreError
 from hermod.domain.ids import uuid7
 from hermod.domain.job import OnUnknown
-from hermod.store.inspection import Dump, Glance, Leased, Overdue, StoredAttempt, StoredJob
+from hermod.domain.meter import Meter
+from hermod.store.inspection import (
+    Dump,
+    Glance,
+    Leased,
+    Overdue,
+    StoredAttempt,
+    StoredHold,
+    StoredJob,
+)
 from hermod.store.postgres import inspect as on_postgres
 from hermod.store.sqlite import inspect as on_sqlite
 from tests.store.backends import SECOND, Database, PostgresDatabase, SqliteDatabase
@@ -24,6 +33,7 @@ from tests.store.jobs import (
     running_job,
     waiting_job,
 )
+from tests.store.limits import BUDGET, DONE
 from tests.support.postgres import Cluster
 
 ANY_ID = "00000000-0000-0000-0000-000000000000"
@@ -92,6 +102,22 @@ async def test_a_dump_has_the_counters_as_the_store_keeps_them(database: Databas
     assert {key: n for key, n in dump.counters.items() if n} == {
         "openai/queued": 2,
         "groq/queued": 1,
+    }
+
+
+async def test_a_dump_has_what_jobs_cost_and_hold(sqlite: SqliteDatabase) -> None:
+    async with sqlite.open() as store:
+        done, open_ = [await running_job(store, sqlite) for _ in range(2)]
+        for lease in (done, open_):
+            assert await store.reserve(lease, [BUDGET]) == ()
+        await store.finish_job(done, DONE)
+        dump = await dump_of(sqlite)
+    now = sqlite.clock.now()
+    assert dump.meters == {"budget": Meter(now, 70, 100, 70)}
+    assert dump.holds == [StoredHold(open_.job_id, "budget", "usd_nanos", 100)]
+    assert {job.job_id: job.cost_usd_nanos for job in dump.jobs} == {
+        done.job_id: 70,
+        open_.job_id: None,
     }
 
 

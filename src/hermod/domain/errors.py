@@ -6,12 +6,14 @@ HermodError
 │   ├── StoreFull          the disk is full; nothing was written
 │   ├── StoreMisconfigured wrong password, no such database, a schema too new: waiting heals nothing
 │   └── StoreUnavailable   busy, closed, read-only or away; nothing is known to be written
+├── LimitReached       a limit refuses a job; nothing was stored
 └── ConfigError        the configuration, with every problem found
 """
 
 from collections.abc import Sequence
 
 from hermod.domain.failure import Failure
+from hermod.domain.meter import Refusal
 
 
 class HermodError(Exception):
@@ -21,10 +23,18 @@ class HermodError(Exception):
 class Refused(HermodError):
     """A request that is answered with an error instead of being accepted."""
 
-    def __init__(self, failure: Failure, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self,
+        failure: Failure,
+        retry_after_s: int | None = None,
+        *,
+        challenge: str | None = None,
+    ) -> None:
+        """`challenge`: of a 401, what to say in `WWW-Authenticate` (RFC 9110, 11.6.1)."""
         super().__init__(failure.message)
         self.failure = failure
         self.retry_after_s = retry_after_s
+        self.challenge = challenge
 
 
 def bad_request(message: str) -> Refused:
@@ -58,6 +68,14 @@ class StoreMisconfigured(StoreError):
 
 class StoreUnavailable(StoreError):
     """The store is busy, closed, read-only or away."""
+
+
+class LimitReached(HermodError):
+    """A limit has no room for a job; nothing was stored."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(f"{refusal.hold.scope}: {refusal.why}")
+        self.refusal = refusal
 
 
 class ConfigError(HermodError):

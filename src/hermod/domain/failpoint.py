@@ -29,6 +29,7 @@ WRITES: Final = (
     "renew_leases",
     "begin_attempt",
     "put_back",
+    "reserve",
     "record_handle",
     "finish_job",
     "cancel_job",
@@ -37,6 +38,9 @@ WRITES: Final = (
     "expire_overdue",
     "delete_expired",
     "delete_orphans",
+    "settle_leftovers",
+    "change_documents",
+    "reseal_jobs",
 )
 """The verbs of store/api.py that write, and the two that large bodies are made of."""
 
@@ -44,6 +48,11 @@ READS: Final = (
     "read_job",
     "read_attempts",
     "read_request",
+    "read_meters",
+    "documents_revision",
+    "read_documents",
+    "read_audit",
+    "read_sealed_jobs",
     "due_lanes",
     "suspects_due_at",
     "counts",

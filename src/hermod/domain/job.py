@@ -88,6 +88,8 @@ class Principal(NamedTuple):
     """`open`, `vk:<id>` or `admin:<sub>`."""
     is_admin: bool = False
     """May read every job of its tenant."""
+    sees_open: bool = False
+    """May also read jobs of nobody: where access is open, everybody may (wire-contract 5)."""
 
 
 class Lease(NamedTuple):
@@ -224,6 +226,8 @@ class Finish(NamedTuple):
     key_name: str | None = None
     """The provider key that the attempt used."""
     metered: Metered | None = None
+    held: bool = False
+    """Whether something was reserved for the attempt; where not, nobody looks for it."""
 
 
 class Retry(NamedTuple):
@@ -238,6 +242,8 @@ class Retry(NamedTuple):
     ended_at: int | None = None
     """When the call ended, where that was before now: a wait in the slot lies between."""
     metered: Metered | None = None
+    held: bool = False
+    """Whether something was reserved for the attempt; where not, nobody looks for it."""
     target: Target | None = None
     """Where the job's next attempt goes; None for its own provider and model."""
     progress: str | None = None
@@ -269,6 +275,33 @@ class JobView(NamedTuple):
     output_tokens: int | None = None
     cost_usd_nanos: int | None = None
     """None also when no metered attempt has a known price."""
+    estimated: bool = False
+    """Whether a part of it is an estimate: an attempt's outcome, or its use, is unknown."""
+
+
+class SealedJob(NamedTuple):
+    """A job that has not ended, and may have a sealed secret among its options."""
+
+    id: str
+    options: str
+    """As it is stored (`Options`)."""
+
+
+class SealedJobs(NamedTuple):
+    """Some of them."""
+
+    jobs: tuple[SealedJob, ...]
+    last: str | None
+    """Where to go on; None where there are no more."""
+
+
+class Resealed(NamedTuple):
+    """What becomes of one."""
+
+    id: str
+    was: str
+    """Its options, as they were read."""
+    becomes: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,3 +326,5 @@ class AttemptView:
     output_tokens: int | None = None
     cost_usd_nanos: int | None = None
     """None also when the price is unknown."""
+    estimated: bool = False
+    """Whether that is an estimate."""

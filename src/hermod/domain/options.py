@@ -51,6 +51,9 @@ class Options(NamedTuple):
     """Whether it is one of OpenAI's background responses."""
     door: str | None = None
     """The integration route that made the job; None for our own."""
+    fallbacks: tuple[str, ...] = ()
+    """Where else a model without a prefix may go, as `provider/model`; chosen when it was asked for,
+    and used if the request names none itself."""
     sealed: str | None = None
     """What nobody may read in the store (`JobSecrets`)."""
 
@@ -136,6 +139,7 @@ _READ: Final[Mapping[str, Callable[[object], object]]] = {
     "baggage": _text,
     "background": _flag,
     "door": _text,
+    "fallbacks": _texts,
     "sealed": _text,
 }
 """How each member is read; None for a value of another type."""

@@ -1,9 +1,9 @@
 """What is known about a provider: its row in the table, and how the operator configured it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class Secret:
@@ -35,6 +35,8 @@ class Secret:
 
 
 NO_SECRET: Final = Secret()
+HEADER_PROVIDED: Final = "header-provided"
+"""Id and name of a key that its caller has sent along."""
 
 
 class Auth(StrEnum):
@@ -215,8 +217,39 @@ class ProviderSettings:
     ca_cert_pem: str | None = None
     proxy: ProxySettings | None = None
     custom: CustomSettings | None = None
+    public_only: bool = False
+    """Whether it may be called at public addresses only: so is what was made over the API, unless
+    an admin allowed otherwise (`allow_private_network`)."""
+
+    def ways_out(self) -> frozenset[str]:
+        """Where calls may go beside the table's own address, and what makes that less safe."""
+        told = {self.base_url, *(key.base_url or "" for key in self.keys)}
+        if self.custom is not None:
+            told |= {path for path in self.custom.path_overrides.values() if "://" in path}
+        found = told - {self.row.base_url, ""}
+        if found and not self.public_only:
+            found.add("allow_private_network")
+        if self.insecure_skip_verify:
+            found.add("insecure_skip_verify")
+        if self.ca_cert_pem:
+            found.add("ca_cert_pem")
+        return frozenset(found)
 
     @property
     def keyless(self) -> bool:
         """Whether a call may go out without a key."""
         return self.row.keyless or (self.custom is not None and self.custom.keyless)
+
+
+class ProviderRead(NamedTuple):
+    """What came of reading one provider's JSON object."""
+
+    settings: ProviderSettings | None
+    """None where there are problems."""
+    problems: tuple[str, ...] = ()
+    """Each with its place; none of them repeats a secret."""
+    warnings: tuple[str, ...] = ()
+
+
+ReadProvider = Callable[[str, Mapping[str, object]], ProviderRead]
+"""Reads what was given over the API for a provider of that name, by the config file's rules."""

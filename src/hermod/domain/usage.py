@@ -28,3 +28,15 @@ class Usage(NamedTuple):
     """Of a document that was read."""
     annotated_pages: int = 0
     """Of these, the ones that were described as well."""
+
+
+class Estimate(NamedTuple):
+    """What a call may use, before it is made."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    """At most, where the request bounds it."""
+    audio_ms: int = 0
+    """As in `Usage`."""
+    pages: int = 0
+    """Likewise."""

@@ -1,7 +1,27 @@
 """Instants as the wire shows them."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Final
+
+_RFC3339: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?"
+    r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def from_rfc3339(text: str) -> int | None:
+    """The microseconds since the epoch of `2026-02-19T08:10:17.831Z`; None for what is no such
+    instant (RFC 3339, 5.6). Parts of a microsecond are dropped."""
+    if not _RFC3339.fullmatch(text):
+        return None
+    try:
+        instant = datetime.fromisoformat(text.upper())
+    except ValueError:  # the 30th of February, a leap second
+        return None
+    return (instant - _EPOCH) // timedelta(microseconds=1)
 
 
 @lru_cache(maxsize=4096)

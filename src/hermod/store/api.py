@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from hermod.domain.clock import Clock
+from hermod.domain.document import Audit, Changed, Conflict, Delete, Document, Put
 from hermod.domain.job import (
     AttemptView,
     Claim,
@@ -18,9 +19,12 @@ from hermod.domain.job import (
     Lease,
     NewJob,
     Principal,
+    Resealed,
     Retry,
+    SealedJobs,
     State,
 )
+from hermod.domain.meter import Hold, Meter, Refusal
 
 
 class Store(Protocol):
@@ -59,8 +63,13 @@ class Store(Protocol):
 
     # Clients
 
-    async def submit_job(self, job: NewJob, claim: Claim | None = None) -> Lease | None:
+    async def submit_job(
+        self, job: NewJob, claim: Claim | None = None, pending: Hold | None = None
+    ) -> Lease | None:
         """Commit a job. With a claim it is born running, with its first attempt recorded.
+
+        `pending` is held until the job's first `reserve` succeeds, or it ends; only for a job
+        without a claim. Raises LimitReached, having stored nothing, when its meter has no room.
 
         A spooled body is read a piece at a time. Raises StoreUnavailable when it cannot be read
         back whole; pieces that were written by then are orphans.
@@ -126,10 +135,28 @@ class Store(Protocol):
         """
         ...
 
-    async def put_back(self, lease: Lease, ended: Retry, run_at: int) -> bool:
+    async def put_back(
+        self, lease: Lease, ended: Retry, run_at: int, deadline_at: int | None = None
+    ) -> bool:
         """End an attempt and give the job up until `run_at`; False if the lease is lost.
 
-        `ended.target` and `ended.progress` are kept for whoever claims the job next.
+        `ended.target` and `ended.progress` are kept for whoever claims the job next. With a
+        `deadline_at` the job counts as not begun: that is its deadline until it is claimed again,
+        and its job deadline runs from then.
+        """
+        ...
+
+    async def reserve(self, lease: Lease, holds: Sequence[Hold]) -> tuple[Refusal, ...] | None:
+        """Reserve all of it for the attempt that is leased, or nothing.
+
+        It ends the hold of a job that was pending. Empty when it is reserved, the refusals of every meter that has no room, None when the
+        lease is lost. Meters are rolled to the store's present first (`domain.meter.rolled`).
+
+        What is reserved is settled in whichever transaction ends the attempt: `begin_attempt`,
+        `put_back`, `finish_job`, `cancel_job`, the loss of its lease. Each hold counts as
+        `domain.meter.settled` says, `reserved` goes down by the whole of it, `used` and `total` go
+        up. Where an estimate was charged, the attempt and its job show it as their cost, flagged
+        `estimated`. Reserving again for the same attempt changes nothing (a lost reply).
         """
         ...
 
@@ -161,6 +188,53 @@ class Store(Protocol):
 
     async def delete_orphans(self, older_than_at: int, limit: int) -> int:
         """Delete payload chunks whose submit or finish never happened; how many."""
+        ...
+
+    async def settle_leftovers(self, limit: int) -> int:
+        """Settle up to `limit` holds whose job has ended without them; how many there were.
+
+        A release from before there were any may end such jobs.
+        """
+        ...
+
+    # What governs
+
+    async def read_meters(self, meter_ids: Sequence[str]) -> Mapping[str, Meter]:
+        """Those of them that were ever used, as they are stored, not rolled."""
+        ...
+
+    async def documents_revision(self) -> int:
+        """Counts the changes of documents: cheap, to be asked every second."""
+        ...
+
+    async def read_documents(self) -> tuple[int, tuple[Document, ...]]:
+        """All of them, by type and age, and the revision they are of."""
+        ...
+
+    async def change_documents(
+        self,
+        changes: Sequence[Put | Delete],
+        audit: Audit | None = None,
+        forget_meters: Sequence[str] = (),
+    ) -> Changed | Conflict:
+        """Make all changes, or none: a version that is no longer current, or a name or a secret
+        that is taken, is a conflict. `forget_meters` begin anew, but for what is reserved."""
+        ...
+
+    async def read_audit(self, limit: int, before: int | None = None) -> tuple[tuple[int, Audit], ...]:
+        """The newest entries with their numbers, newest first; only those below `before`."""
+        ...
+
+    # Secrets
+
+    async def read_sealed_jobs(self, after: str | None, limit: int) -> SealedJobs:
+        """Of the next `limit` jobs by id, beginning after one of them: those that may have a sealed
+        secret that is still needed, and by another process than the one that sealed it."""
+        ...
+
+    async def reseal_jobs(self, changes: Sequence[Resealed]) -> int:
+        """Replace the options of jobs that have not ended, and have the options that were read;
+        how many those were. Nothing else of a job changes, and no lease is lost."""
         ...
 
     async def due_lanes(self) -> Mapping[str, int]:

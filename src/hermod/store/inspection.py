@@ -7,6 +7,8 @@ clock in microseconds, leases the microseconds of its lease clock.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hermod.domain.meter import Meter
+
 OPENING_BYTES = 400
 """Of a request, what is shown to whoever names it."""
 
@@ -29,6 +31,8 @@ class StoredJob:
     """How many result rows it has."""
     worker_id: str | None = None
     completed_at: int | None = None
+    cost_usd_nanos: int | None = None
+    owner: str = "open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,22 @@ class StoredAttempt:
     ended_at: int | None
     error_type: str | None = None
     worker_id: str | None = None
+    lane: str = ""
+    """The provider it went to, and the model there."""
+    model: str = ""
+    cost_usd_nanos: int | None = None
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHold:
+    """A row of what jobs hold of meters."""
+
+    job_id: str
+    """Empty when its job is gone."""
+    meter_id: str
+    unit: str
+    amount: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +77,8 @@ class Dump:
     """`ok`, or what is wrong with the files as far as the engine can tell."""
     others: Mapping[str, int] = field(default_factory=dict[str, int])
     """Jobs per `lane/state` that are counted above and not listed: they were there before."""
+    meters: Mapping[str, Meter] = field(default_factory=dict[str, Meter])
+    holds: Sequence[StoredHold] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,11 +202,21 @@ async def test_a_cancel_that_is_repeated_changes_nothing_more(database: Database
 
 OTHERS = {
     "another owner": (Principal("default", "vk:2"), None),
+    "another owner who sees what is open": (Principal("default", "vk:2", sees_open=True), None),
     "another tenant": (Principal("other", "vk:1"), None),
     "another tenant's admin": (Principal("other", "admin:token", is_admin=True), None),
     "another kind": (OWNER, "embedding"),
     "an admin, of another kind": (ADMIN, "embedding"),
 }
+
+
+async def test_who_sees_what_is_open_cancels_jobs_of_nobody(database: Database) -> None:
+    async with database.open() as store:
+        job_id = await queued_job(store, database, owner="open")
+        sees_open = Principal("default", "vk:2", sees_open=True)
+        view = await store.cancel_job(job_id, sees_open, None)
+        assert view
+        assert view.state is State.CANCELLED
 
 
 @pytest.mark.parametrize(("principal", "kind"), OTHERS.values(), ids=OTHERS)

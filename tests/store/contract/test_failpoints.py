@@ -10,8 +10,10 @@ from typing import Final
 import pytest
 
 from hermod.domain import failpoint
+from hermod.domain.document import Document, Put
 from hermod.domain.errors import StoreError, StoreFull
 from hermod.domain.failpoint import NAMES, OTHERS, READS, WRITES
+from hermod.domain.job import Resealed
 from hermod.store.api import Store
 from tests.store.backends import SECOND, Database, PostgresDatabase, SqliteDatabase
 from tests.store.jobs import (
@@ -29,6 +31,7 @@ from tests.store.jobs import (
     running_job,
     suspect,
 )
+from tests.store.limits import BUDGET, overlooked
 from tests.support.failpoints import armed, counted, steps
 from tests.support.postgres import Cluster
 
@@ -42,6 +45,7 @@ VERBS: Final = {
 PIECES: Final = {"put_chunk", "drop_chunk"}
 """What large bodies are written and freed by, a transaction each."""
 
+SEALED: Final = '{"sealed":"text"}'
 LARGE: Final = b"x" * (1024 * 1024 + 1)
 
 Act = Callable[[], Awaitable[object]]
@@ -108,6 +112,50 @@ async def begin_attempt(store: Store, database: Database) -> Act:
 async def put_back(store: Store, database: Database) -> Act:
     lease = await running_job(store, database)
     return lambda: store.put_back(lease, FAILED, database.clock.now())
+
+
+async def reserve(store: Store, database: Database) -> Act:
+    lease = await running_job(store, database)
+    return lambda: store.reserve(lease, [BUDGET])
+
+
+async def settle_leftovers(store: Store, database: Database) -> Act:
+    lease = await running_job(store, database)
+    await store.reserve(lease, [BUDGET])
+    with overlooked(database):
+        await store.finish_job(lease, COMPLETED)
+    return lambda: store.settle_leftovers(9)
+
+
+async def read_meters(store: Store, database: Database) -> Act:
+    return lambda: store.read_meters(["budget"])
+
+
+async def documents_revision(store: Store, database: Database) -> Act:
+    return store.documents_revision
+
+
+async def read_documents(store: Store, database: Database) -> Act:
+    return store.read_documents
+
+
+async def change_documents(store: Store, database: Database) -> Act:
+    new = Put(Document("team", "1", "team", None, b"{}"))
+    return lambda: store.change_documents([new])
+
+
+async def read_audit(store: Store, database: Database) -> Act:
+    return lambda: store.read_audit(9)
+
+
+async def read_sealed_jobs(store: Store, database: Database) -> Act:
+    await queued_job(store, database, options=SEALED)
+    return lambda: store.read_sealed_jobs(None, 9)
+
+
+async def reseal_jobs(store: Store, database: Database) -> Act:
+    job_id = await queued_job(store, database, options=SEALED)
+    return lambda: store.reseal_jobs([Resealed(job_id, SEALED, '{"sealed":"anew"}')])
 
 
 async def record_handle(store: Store, database: Database) -> Act:
@@ -185,6 +233,15 @@ SCENES: Final[dict[str, Prepare]] = {
         renew_leases,
         begin_attempt,
         put_back,
+        reserve,
+        settle_leftovers,
+        read_meters,
+        documents_revision,
+        read_documents,
+        change_documents,
+        read_audit,
+        read_sealed_jobs,
+        reseal_jobs,
         record_handle,
         finish_job,
         cancel_job,

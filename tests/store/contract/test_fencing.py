@@ -22,6 +22,7 @@ from tests.store.jobs import (
     running_job,
     waiting_job,
 )
+from tests.store.limits import ALL
 
 METERED = Metered(1, 2, 3)
 SMALL = COMPLETED._replace(metered=METERED)
@@ -33,6 +34,9 @@ WRITES: dict[str, tuple[Write, object]] = {
     "finish_job": (lambda store, lease: store.finish_job(lease, SMALL), False),
     "finish_job of a large result": (lambda store, lease: store.finish_job(lease, LARGE), False),
     "put_back": (lambda store, lease: store.put_back(lease, ON_ITS_WAY, 0), False),
+    "put_back as not begun": (lambda store, lease: store.put_back(lease, UNSENT, 0, 9), False),
+    "reserve": (lambda store, lease: store.reserve(lease, ALL), None),
+    "reserve of nothing": (lambda store, lease: store.reserve(lease, ()), None),
     "begin_attempt": (lambda store, lease: store.begin_attempt(lease, ON_ITS_WAY, LEASE_S), None),
     "renew_leases": (lambda store, lease: store.renew_leases([lease], LEASE_S), frozenset[str]()),
     "record_handle": (lambda store, lease: store.record_handle(lease, "upstream-1"), False),

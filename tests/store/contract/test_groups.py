@@ -20,6 +20,7 @@ from tests.store.jobs import (
     running_job,
     states,
 )
+from tests.store.limits import BUDGET
 
 
 async def test_a_second_submit_of_an_id_fails_and_changes_nothing(database: Database) -> None:
@@ -155,6 +156,15 @@ async def test_a_closed_store_refuses_every_verb(database: Database) -> None:
         store.expire_overdue(1),
         store.delete_expired(1),
         store.delete_orphans(0, 1),
+        store.reserve(lease, [BUDGET]),
+        store.settle_leftovers(1),
+        store.read_meters(["budget"]),
+        store.documents_revision(),
+        store.read_documents(),
+        store.change_documents([]),
+        store.read_audit(1),
+        store.read_sealed_jobs(None, 1),
+        store.reseal_jobs([]),
         store.due_lanes(),
         store.suspects_due_at(),
         store.counts(),

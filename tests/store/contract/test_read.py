@@ -23,6 +23,7 @@ from tests.store.jobs import (
 STRANGERS = {
     "another owner": Principal("default", "vk:2"),
     "the open owner": Principal("default", "open"),
+    "another owner who sees what is open": Principal("default", "vk:2", sees_open=True),
     "another tenant": Principal("other", "vk:1"),
     "another tenant's admin": Principal("other", "admin:token", is_admin=True),
 }
@@ -45,6 +46,16 @@ async def test_a_stranger_sees_no_attempt(database: Database, stranger: Principa
     async with database.open() as store:
         job_id = await finished_job(store, database)
         assert await store.read_attempts(job_id, stranger) == ()
+
+
+SEES_OPEN = Principal("default", "vk:2", sees_open=True)
+
+
+async def test_who_sees_what_is_open_sees_jobs_of_nobody(database: Database) -> None:
+    async with database.open() as store:
+        job_id = await finished_job(store, database, owner="open")
+        assert await sees(store, job_id, SEES_OPEN)
+        assert await store.read_attempts(job_id, SEES_OPEN) != ()
 
 
 async def test_an_admin_sees_every_job_of_its_tenant(database: Database) -> None:

@@ -17,6 +17,7 @@ from tests.store.jobs import (
     running_job,
     waiting_job,
 )
+from tests.store.limits import BUDGET, DONE, PARALLEL, counted, overlooked
 
 
 async def claim_all(store: Store, claim: Claim) -> list[ClaimedJob]:
@@ -96,6 +97,39 @@ async def test_two_that_delete_at_once_delete_each_job_once(database: Database) 
         assert sum(deleted) == 10
         assert await one.counts() == {}
         assert database.count_pieces() == 0
+
+
+async def test_two_that_reserve_at_once_get_no_more_than_there_is(database: Database) -> None:
+    async with database.open() as one, database.open() as other:
+        stores = [one, other] * 20
+        leases = [await running_job(store, database) for store in stores]
+        answers = await asyncio.gather(
+            *(
+                store.reserve(lease, [BUDGET, PARALLEL._replace(limit=30)])
+                for store, lease in zip(stores, leases, strict=True)
+            )
+        )
+        won = [n for n, answer in enumerate(answers) if answer == ()]
+        assert len(won) == 10
+        # Each ends with the other store, as far as that makes a difference.
+        assert all(await asyncio.gather(*(stores[n - 1].finish_job(leases[n], DONE) for n in won)))
+        assert await counted(one) == await counted(other) == (700, 0, 700)
+
+
+async def test_two_that_settle_leftovers_at_once_settle_each_once(database: Database) -> None:
+    async with database.open() as one, database.open() as other:
+        for _ in range(10):
+            lease = await running_job(one, database)
+            assert await one.reserve(lease, [BUDGET]) == ()
+            with overlooked(database):
+                assert await one.finish_job(lease, DONE._replace(held=False))
+        n = 0
+        while found := sum(
+            await asyncio.gather(*(store.settle_leftovers(4) for store in (one, other)))
+        ):
+            n += found
+        assert n == 10
+        assert await counted(one) == (700, 0, 700)
 
 
 async def test_the_one_goes_on_when_the_other_closes(database: Database) -> None:

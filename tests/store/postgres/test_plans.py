@@ -36,12 +36,28 @@ FILL: Final = (
     INSERT INTO hermod.payload_chunk (job_id, part, n, data)
     SELECT id, 0, n, 'abc' FROM hermod.job, generate_series(0, 1) AS n WHERE state = 'queued'
     """,
+    "INSERT INTO hermod.meter SELECT 'budget ' || n, 1, n, 0, n FROM generate_series(1, 5000) AS n",
+    """
+    INSERT INTO hermod.hold (job_id, meter_id, attempt, unit, amount)
+    SELECT id, 'budget ' || n, 1, 'usd_nanos', 1 FROM hermod.job, generate_series(1, 2) AS n
+    WHERE state = 'running'
+    """,
+    """
+    INSERT INTO hermod.document (type, id, name, secret_hash, body, version)
+    SELECT 'virtual_key', n, n, n, '{}', 1 FROM generate_series(1, 5000) AS n
+    """,
+    """
+    INSERT INTO hermod.audit (at, subject, action, target, detail)
+    SELECT n, 'cli', 'team.update', n, '' FROM generate_series(1, 5000) AS n
+    """,
     "ANALYZE",
 )
 BY_ID: Final = "job by job_pkey (id)"
 ATTEMPT: Final = "attempt by attempt_pkey (job_id, n)"
 CHUNKS: Final = "payload_chunk by payload_chunk_pkey (job_id, part, n)"
 REQUEST: Final = "request by request_pkey (job_id)"
+HOLDS: Final = "hold by hold_pkey (job_id)"
+METER: Final = "meter by meter_pkey (id)"
 PLANS: Final = {
     "read_job": {BY_ID, "result by result_pkey (job_id)"},
     "read_attempts": {BY_ID, "attempt by attempt_pkey (job_id)"},
@@ -53,6 +69,8 @@ PLANS: Final = {
         "job by job_queued (lane)",
         BY_ID,
         REQUEST,
+        HOLDS,
+        METER,
     },
     "claim_suspects": {"job by job_suspect (run_at)", BY_ID, REQUEST},
     "claimed_before": {"job by job_leased (worker_id)", REQUEST},
@@ -90,6 +108,28 @@ PLANS: Final = {
         "job by job_waiting (lane)",
     },
     "suspects_due_at": {"job by job_suspect ()"},
+    "lock_leases": {BY_ID},
+    "known_jobs": {BY_ID},
+    "lock_meters": {METER, HOLDS},
+    "hold": {METER},
+    "take_holds": {HOLDS},
+    "settle_meters": {METER},
+    "outcomes": {ATTEMPT},
+    "show_estimates": {BY_ID, ATTEMPT},
+    "leftovers": {"hold by hold_pkey ()", BY_ID},
+    "read_meters": {METER},
+    "empty_meters": {METER},
+    "documents_revision": {"meta by meta_pkey (name)"},
+    "count_change": {"meta by meta_pkey (name)"},
+    "rivals": {
+        "document by document_pkey (id)",
+        "document by document_name_type_key (name)",
+        "document by document_secret_hash_key (secret_hash)",
+    },
+    "delete_document": {"document by document_pkey (id)"},
+    "read_sealed_jobs": {"job by job_pkey (id)"},
+    "reseal_jobs": {"job by job_pkey (id)"},
+    "read_audit": {"audit by audit_pkey (n)"},
 }
 OTHERS: Final = {
     "now": "no table",
@@ -99,6 +139,9 @@ OTHERS: Final = {
     "insert_results": "inserts only",
     "add_counts": "inserts only",
     "counts": "only the counters",
+    "read_documents": "all of them",
+    "put_document": "inserts only",
+    "insert_audit": "inserts only",
 }
 """Queries without a plan worth a word, and why."""
 
@@ -108,7 +151,8 @@ def accesses(plan: str) -> Iterator[str]:
     steps = re.split(r"\n(?=[^\n]*(?:->|^\S))", plan)
     for step in steps:
         found = re.search(
-            r"(Seq Scan|Index (?:Only )?Scan using (\w+)|Bitmap Heap Scan) on (\w+)", step
+            r"(Seq Scan|Index (?:Only )?Scan (?:Backward )?using (\w+)|Bitmap Heap Scan) on (\w+)",
+            step,
         )
         if found is None or found[3] == "job_count":
             continue
@@ -126,7 +170,8 @@ HISTORIES: Final = {
     "filled": FILL,
     "emptied": (
         *FILL,
-        "TRUNCATE hermod.job, hermod.request, hermod.result, hermod.attempt, hermod.payload_chunk",
+        "TRUNCATE hermod.job, hermod.request, hermod.result, hermod.attempt, hermod.payload_chunk, "
+        "hermod.meter, hermod.hold, hermod.document, hermod.audit",
         "VACUUM ANALYZE",
     ),
 }
@@ -160,7 +205,7 @@ async def test_no_index_but_the_queues_own_can_lead_to_its_front(
     # cheap to the planner: there must be no such index.
     for statement in (*SESSION_SETTINGS, "DROP INDEX hermod.job_queued, hermod.job_waiting"):
         postgres.rows(statement)
-    found = {"claim_jobs": {BY_ID, REQUEST}, "due_lanes": set[str]()}
+    found = {"claim_jobs": {BY_ID, REQUEST, HOLDS, METER}, "due_lanes": set[str]()}
     for name, others in found.items():
         values = (None, None, "openai", 9, "w", 1, 1, 1) if name == "claim_jobs" else ()
         rows = postgres.rows(f"EXPLAIN (COSTS OFF) {QUERIES[name]}", *values)

@@ -33,6 +33,11 @@ PLANS = {
     "renew_lease": [BY_ID],
     "next_attempt": [BY_ID],
     "put_back": [BY_ID],
+    "leased": [BY_ID],
+    "holds": ["SEARCH hold USING PRIMARY KEY (seq=?)"],
+    "read_audit": ["SEARCH audit USING INTEGER PRIMARY KEY (rowid<?)"],
+    "read_sealed_jobs": ["SEARCH job USING INDEX sqlite_autoindex_job_1 (id>?)"],
+    "reseal_job": [BY_ID],
     "finish_job": [BY_ID],
     "cancellable": [BY_ID],
     "record_handle": ["SEARCH attempt USING PRIMARY KEY (seq=? AND n=?)", BY_ID],
@@ -53,6 +58,8 @@ SCANNED = {
     "queued_lanes": "only the counters",
     "waiting_lanes": "only the counters",
     "counts": "only the counters",
+    "leftovers": "what is held, off the loop and not in the writer",
+    "read_documents": "all of them is what is asked for",
 }
 
 

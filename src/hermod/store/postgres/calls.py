@@ -4,7 +4,7 @@ A call is a row; the columns travel as arrays, in the order of the `unnest` of t
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from hermod.domain.job import (
     AttemptState,
@@ -21,6 +21,7 @@ from hermod.domain.job import (
     Target,
     size_of,
 )
+from hermod.domain.meter import Hold
 from hermod.store.payloads import inline
 from hermod.store.postgres.driver import Row
 
@@ -33,6 +34,8 @@ _STATES: Final = {state.value: state for state in State}
 class Submit(NamedTuple):
     job: NewJob
     claim: Claim | None
+    pending: Hold | None = None
+    """Only without a claim."""
 
 
 class Read(NamedTuple):
@@ -59,11 +62,26 @@ class PutBack(NamedTuple):
     lease: Lease
     ended: Retry
     run_at: int
+    deadline_at: int | None = None
 
 
 class FinishJob(NamedTuple):
     lease: Lease
     finish: Finish
+
+    @property
+    def ended(self) -> Finish:
+        return self.finish
+
+
+class Fenced(Protocol):
+    """A call that ends an attempt."""
+
+    @property
+    def lease(self) -> Lease: ...
+
+    @property
+    def ended(self) -> Retry | Finish: ...
 
 
 class Became(NamedTuple):
@@ -81,17 +99,18 @@ def microseconds(seconds: float) -> int:
     return int(seconds * SECOND)
 
 
-def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
+def columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
     """Rows as columns; empty ones when there is no row."""
     return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
 
 
 def submit_values(calls: Sequence[Submit]) -> list[list[Any]]:
-    """$3 to $22 of `submit_job`."""
-    return _columns((_submit_row(job, claim) for job, claim in calls), 20)
+    """$3 to $23 of `submit_job`."""
+    return columns(map(_submit_row, calls), 21)
 
 
-def _submit_row(job: NewJob, claim: Claim | None) -> tuple[Any, ...]:
+def _submit_row(call: Submit) -> tuple[Any, ...]:
+    job, claim, pending = call
     return (
         job.id,
         job.tenant_id,
@@ -111,20 +130,15 @@ def _submit_row(job: NewJob, claim: Claim | None) -> tuple[Any, ...]:
         None if claim is None else claim.worker_id,
         None if claim is None else microseconds(claim.lease_s),
         None if claim is None else microseconds(claim.job_deadline_s),
+        pending is not None,
         size_of(job.body),
         inline(job.body),
     )
 
 
 def read_values(calls: Sequence[Read]) -> list[list[Any]]:
-    """$2 to $6 of `read_job`."""
-    return _columns(
-        (
-            (job_id, principal.tenant_id, principal.owner, principal.is_admin, kind)
-            for job_id, principal, kind in calls
-        ),
-        5,
-    )
+    """$2 to $7 of `read_job`."""
+    return columns(((job_id, *principal, kind) for job_id, principal, kind in calls), 6)
 
 
 def stored(job_id: str, row: Row) -> Stored:
@@ -146,6 +160,7 @@ def stored(job_id: str, row: Row) -> Stored:
         input_tokens=row[14],
         output_tokens=row[15],
         cost_usd_nanos=row[16],
+        estimated=row[17],
     )
     return Stored(view, part=row[11], size=row[12])
 
@@ -178,7 +193,7 @@ def claimed(rows: Iterable[Row], claim: Claim) -> list[ClaimedJob]:
 
 def fence_values(leases: Iterable[Lease]) -> list[list[Any]]:
     """Ids, fencing tokens and workers."""
-    return _columns(leases, 3)
+    return columns(leases, 3)
 
 
 def _ended_row(lease: Lease, ended: Retry) -> tuple[Any, ...]:
@@ -199,17 +214,18 @@ def _ended_row(lease: Lease, ended: Retry) -> tuple[Any, ...]:
 def next_attempt_values(calls: Sequence[NextAttempt]) -> list[list[Any]]:
     """$3 to $18 of `begin_attempt`."""
     rows = ((*_ended_row(call.lease, call.ended), microseconds(call.lease_s)) for call in calls)
-    return _columns(rows, 16)
+    return columns(rows, 16)
 
 
 def put_back_values(calls: Sequence[PutBack]) -> list[list[Any]]:
-    """$2 to $17 of `put_back`."""
-    return _columns(((*_ended_row(call.lease, call.ended), call.run_at) for call in calls), 16)
+    """$2 to $18 of `put_back`."""
+    rows = ((*_ended_row(call.lease, call.ended), call.run_at, call.deadline_at) for call in calls)
+    return columns(rows, 17)
 
 
 def finish_values(calls: Sequence[FinishJob]) -> list[list[Any]]:
     """$2 to $15 of `finish_job`."""
-    return _columns((_finish_row(lease, finish) for lease, finish in calls), 14)
+    return columns((_finish_row(lease, finish) for lease, finish in calls), 14)
 
 
 def _finish_row(lease: Lease, finish: Finish) -> tuple[Any, ...]:

@@ -2,9 +2,9 @@
 error."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from hermod.domain.errors import StoreError, StoreUnavailable
 from hermod.store.postgres.driver import Connection, Row, connect, words
@@ -22,6 +22,7 @@ STALE_S: Final = 60.0
 nothing."""
 WHO: Final = "SELECT pg_backend_pid()"
 _TRIES: Final = 5
+_ALWAYS_SLOWER: Final = "the database is too busy: others were always faster"
 _FEWER_S: Final = 60.0
 """How long a connection that the server could not give us is done without."""
 _GOODBYE_S: Final = 0.5
@@ -37,6 +38,8 @@ SESSION_SETTINGS: Final = (
     "SET enable_mergejoin = off",
     "SET default_transaction_isolation = 'read committed'",
 )
+
+Written = TypeVar("Written")
 
 
 class Connections:
@@ -94,12 +97,21 @@ class Connections:
         what the database says of the statement itself.
         """
         for _ in range(_TRIES):
-            try:
+            with suppress(Again):
                 async with self.session(timeout_s) as connection:
                     return await connection.fetch(query, *values)
-            except _Again:
-                await asyncio.sleep(jittered(0.01))
-        raise StoreUnavailable("the database is too busy: others were always faster")
+            await asyncio.sleep(jittered(0.01))
+        raise StoreUnavailable(_ALWAYS_SLOWER)
+
+    async def transact(self, work: Callable[[Connection], Awaitable[Written]]) -> Written:
+        """What `work` does, all of it or nothing; it may be called again after nothing of it was
+        done, and may raise Again itself to be. Raises like `run`, and what `work` raises."""
+        for _ in range(_TRIES):
+            with suppress(Again):
+                async with self.transaction() as connection:
+                    return await work(connection)
+            await asyncio.sleep(jittered(0.01))
+        raise StoreUnavailable(_ALWAYS_SLOWER)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection]:
@@ -160,8 +172,10 @@ class Connections:
             if breaks_connection(error):
                 connection.terminate()
             if is_worth_another_try(error):
-                raise _Again("the database cannot be used now", words(error)) from error
+                raise Again("the database cannot be used now", words(error)) from error
             judged = self._outage.judged(error) if sent else translate(error, sent=False)
+            if judged is error:
+                raise
             raise judged from error
         except BaseException:  # cancelled: the answer to its statement is still to come
             connection.terminate()
@@ -231,5 +245,5 @@ class Connections:
         await asyncio.gather(*goodbyes, return_exceptions=True)  # the server notices by itself
 
 
-class _Again(StoreUnavailable):
-    """The database has rolled the statement back in favour of somebody else's."""
+class Again(StoreUnavailable):
+    """Nothing was done, in favour of somebody else's statement: the next try may go well."""

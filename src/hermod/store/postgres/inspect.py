@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
+from hermod.domain.meter import Meter
 from hermod.store.inspection import (
     GLANCE_ROWS,
     OPENING_BYTES,
@@ -14,6 +15,7 @@ from hermod.store.inspection import (
     Leased,
     Overdue,
     StoredAttempt,
+    StoredHold,
     StoredJob,
     TagOf,
 )
@@ -59,7 +61,9 @@ async def read_dump(url: str, tag_of: TagOf, since_id: str) -> Dump:
         ]
         counters = {f"{lane}/{state}": n for lane, state, n in await look.rows("counts")}
         others = {f"{lane}/{state}": n for lane, state, n in await look.rows("others", since)}
-    return Dump(jobs, attempts, counters, "ok", others)
+        meters = {meter_id: Meter(*rest) for meter_id, *rest in await look.rows("meters")}
+        holds = [StoredHold(str(job_id or ""), *rest) for job_id, *rest in await look.rows("holds")]
+    return Dump(jobs, attempts, counters, "ok", others, meters, holds)
 
 
 async def read_glance(url: str, since_id: str) -> Glance:

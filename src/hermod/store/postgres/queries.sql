@@ -18,26 +18,27 @@ WITH clock AS (
 ), asked AS (
     SELECT * FROM unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
         $9::text[], $10::integer[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[],
-        $15::boolean[], $16::text[], $17::text[], $18::text[], $19::bigint[], $20::bigint[])
+        $15::boolean[], $16::text[], $17::text[], $18::text[], $19::bigint[], $20::bigint[],
+        $21::boolean[])
         WITH ORDINALITY AS asked (id, tenant_id, owner, kind, mode, lane, model, priority,
             on_unknown, created_at, queue_deadline_at, ttl_s, ttl_requested, request_id, options,
-            worker_id, lease_us, deadline_us, place)
+            worker_id, lease_us, deadline_us, held, place)
 ), stored AS (
     INSERT INTO hermod.job (id, tenant_id, owner, kind, mode, lane, model, state, priority, run_at,
         attempt, attempts_spent, suspicion, on_unknown, worker_id, lease_until, deadline_at,
-        created_at, started_at, ttl_s, ttl_requested, request_id, options)
+        created_at, started_at, ttl_s, ttl_requested, request_id, options, held)
     SELECT id, tenant_id, owner, kind, mode, lane, model,
         CASE WHEN worker_id IS NULL THEN 'queued' ELSE 'running' END, priority, 0,
         CASE WHEN worker_id IS NULL THEN 0 ELSE 1 END, 0, 0, on_unknown, worker_id,
         lease_now + lease_us, coalesce(now + deadline_us, queue_deadline_at),
         created_at, CASE WHEN worker_id IS NULL THEN NULL ELSE now END, ttl_s, ttl_requested,
-        request_id, options
+        request_id, options, held
     FROM asked, clock ORDER BY place
     ON CONFLICT (id) DO NOTHING
     RETURNING id, tenant_id, lane, model, state, worker_id, started_at
 ), requests AS (
     INSERT INTO hermod.request (job_id, size, body)
-    SELECT * FROM unnest($3::uuid[], $21::integer[], $22::bytea[])
+    SELECT * FROM unnest($3::uuid[], $22::integer[], $23::bytea[])
     ON CONFLICT (job_id) DO NOTHING
 ), attempts AS (
     INSERT INTO hermod.attempt (job_id, n, state, lane, model, worker_id, started_at)
@@ -64,11 +65,11 @@ WHERE chunk.job_id = ANY (ARRAY[gone.job_id]) AND chunk.part = gone.part AND chu
 -- name: read_job
 SELECT asked.place, kind, state, created_at, completed_at, expires_at, ttl_s, ttl_requested,
     status_code, request_id, lane, model, result.part, result.size, result.body, input_tokens,
-    output_tokens, cost_usd_nanos
-FROM unnest($2::uuid[], $3::text[], $4::text[], $5::boolean[], $6::text[])
-    WITH ORDINALITY AS asked (id, tenant_id, owner, is_admin, wanted_kind, place)
+    output_tokens, cost_usd_nanos, estimated
+FROM unnest($2::uuid[], $3::text[], $4::text[], $5::boolean[], $6::boolean[], $7::text[])
+    WITH ORDINALITY AS asked (id, tenant_id, owner, is_admin, sees_open, wanted_kind, place)
 JOIN hermod.job ON job.id = ANY (ARRAY[asked.id]) AND job.tenant_id = asked.tenant_id
-    AND (job.owner = asked.owner OR asked.is_admin)
+    AND (job.owner = asked.owner OR (asked.sees_open AND job.owner = 'open') OR asked.is_admin)
     AND (asked.wanted_kind IS NULL OR job.kind = asked.wanted_kind)
 LEFT JOIN hermod.result ON result.job_id = ANY (ARRAY[job.id])
 WHERE expires_at IS NULL
@@ -77,9 +78,9 @@ WHERE expires_at IS NULL
 -- name: read_attempts
 SELECT n, attempt.state, attempt.lane, attempt.model, key_name, attempt.worker_id,
     attempt.started_at, ended_at, attempt.status_code, error_type, handle, attempt.input_tokens,
-    attempt.output_tokens, attempt.cost_usd_nanos
+    attempt.output_tokens, attempt.cost_usd_nanos, attempt.estimated
 FROM hermod.job JOIN hermod.attempt ON attempt.job_id = job.id
-WHERE id = $2 AND tenant_id = $3 AND (owner = $4 OR $5)
+WHERE id = $2 AND tenant_id = $3 AND (owner = $4 OR ($6 AND owner = 'open') OR $5)
     AND (expires_at IS NULL
          OR expires_at > coalesce($1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint))
 ORDER BY n
@@ -95,17 +96,18 @@ WHERE id = $1 AND attempt = $2 AND worker_id = $3
 
 -- name: claim_jobs
 -- The jobs that were started before go first: they are the oldest. A claim skips what another one
--- has locked, so two never wait for each other.
+-- has locked, so two never wait for each other for a job. A place in the queue that was held is free
+-- then; whoever changes both changes meters before counters, so `counts` asks for `freed` first.
 WITH clock AS (
     SELECT coalesce($1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint) AS now,
         coalesce($2, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint) AS lease_now
 ), waiting AS MATERIALIZED (
-    SELECT id, run_at AS rank, state FROM hermod.job
+    SELECT id, run_at AS rank, state, held FROM hermod.job
     WHERE state = 'waiting' AND suspicion < 2 AND lane = $3
         AND run_at <= (SELECT now FROM clock) AND deadline_at + 0 >= (SELECT now FROM clock)
     ORDER BY run_at LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED
 ), queued AS MATERIALIZED (
-    SELECT id, -priority::bigint AS rank, state FROM hermod.job
+    SELECT id, -priority::bigint AS rank, state, held FROM hermod.job
     WHERE state = 'queued' AND lane = $3 AND deadline_at + 0 >= (SELECT now FROM clock)
     ORDER BY priority DESC, seq LIMIT $4 - (SELECT count(*) FROM waiting)
     FOR NO KEY UPDATE SKIP LOCKED
@@ -113,12 +115,21 @@ WITH clock AS (
     SELECT * FROM waiting UNION ALL SELECT * FROM queued
 ), claimed AS (
     UPDATE hermod.job SET state = 'running', attempt = attempt + 1, worker_id = $5, claim_no = $7,
-        lease_until = lease_now + $6, started_at = coalesce(started_at, now),
-        deadline_at = CASE WHEN due.state = 'queued' THEN now + $8 ELSE deadline_at END
+        lease_until = lease_now + $6, started_at = coalesce(started_at, now), held = false,
+        deadline_at = CASE WHEN started_at IS NULL THEN now + $8 ELSE deadline_at END
     FROM due, clock WHERE job.id = ANY (ARRAY[due.id])
-    RETURNING due.state AS was, due.rank, seq, job.id, attempt, tenant_id, owner, kind, lane, model,
+    RETURNING due.state AS was, due.rank, due.held AS was_held, seq, job.id, attempt, tenant_id, owner, kind, lane, model,
         created_at, deadline_at, attempts_spent, suspicion, on_unknown, ttl_s, options, target_provider,
         target_model, progress, now
+), places AS (
+    DELETE FROM hermod.hold USING claimed
+    WHERE was_held AND hold.job_id = ANY (ARRAY[claimed.id]) AND hold.attempt = 0
+    RETURNING meter_id, amount
+), freed AS (
+    UPDATE hermod.meter SET reserved = reserved - place.amount
+    FROM (SELECT meter_id, sum(amount)::bigint AS amount FROM places GROUP BY 1 ORDER BY 1) AS place
+    WHERE meter.id = ANY (ARRAY[place.meter_id])
+    RETURNING 1
 ), attempts AS (
     INSERT INTO hermod.attempt (job_id, n, state, lane, model, worker_id, started_at)
     SELECT id, attempt, 'sending', coalesce(target_provider, lane), coalesce(target_model, model),
@@ -127,6 +138,7 @@ WITH clock AS (
     INSERT INTO hermod.job_count (tenant_id, lane, state, shard, n)
     SELECT tenant_id, lane, moved.state, pg_backend_pid() % 32, sum(delta) FROM claimed
     CROSS JOIN LATERAL (VALUES (was, -1), ('running', 1)) AS moved (state, delta)
+    WHERE (SELECT count(*) FROM freed) >= 0
     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
     ON CONFLICT (tenant_id, lane, state, shard) DO UPDATE SET n = job_count.n + excluded.n
 )
@@ -146,7 +158,8 @@ WITH clock AS (
     ORDER BY run_at LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE hermod.job SET state = 'running', attempt = attempt + 1, worker_id = $5, claim_no = $7,
-        lease_until = lease_now + $6
+        lease_until = lease_now + $6, started_at = coalesce(started_at, now),
+        deadline_at = CASE WHEN started_at IS NULL THEN now + $9 ELSE deadline_at END
     FROM due, clock WHERE job.id = ANY (ARRAY[due.id])
     RETURNING run_at, seq, job.id, attempt, tenant_id, owner, kind, lane, model, created_at,
         deadline_at, attempts_spent, suspicion, on_unknown, ttl_s, options, target_provider,
@@ -236,12 +249,14 @@ WITH clock AS (
 ), asked AS (
     SELECT * FROM unnest($2::uuid[], $3::integer[], $4::text[], $5::text[], $6::boolean[],
         $7::text[], $8::integer[], $9::text[], $10::bigint[], $11::bigint[], $12::bigint[],
-        $13::bigint[], $14::text[], $15::text[], $16::text[], $17::bigint[])
+        $13::bigint[], $14::text[], $15::text[], $16::text[], $17::bigint[], $18::bigint[])
         AS asked (id, attempt, worker_id, outcome, spent, error_type, status_code, key_name,
             ended_at, input_tokens, output_tokens, cost_usd_nanos, target_provider, target_model,
-            progress, run_at)
+            progress, run_at, deadline_at)
 ), moved AS (
     UPDATE hermod.job SET state = 'waiting', run_at = asked.run_at,
+        started_at = CASE WHEN asked.deadline_at IS NULL THEN started_at END,
+        deadline_at = coalesce(asked.deadline_at, job.deadline_at),
         target_provider = asked.target_provider, target_model = asked.target_model,
         progress = asked.progress,
         input_tokens = coalesce(job.input_tokens + asked.input_tokens, job.input_tokens,
@@ -346,19 +361,19 @@ ORDER BY lease_until LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
 
 -- name: lose_leases
 UPDATE hermod.job SET state = 'waiting', run_at = $1, suspicion = suspicion + 1, worker_id = NULL,
-    lease_until = NULL
+    lease_until = NULL, held = false
 WHERE id = ANY($2::uuid[])
 
 -- name: overdue
-SELECT id, attempt, tenant_id, lane, kind, model, state FROM hermod.job
+SELECT id, attempt, tenant_id, lane, kind, model, state, started_at FROM hermod.job
 WHERE worker_id IS NULL AND completed_at IS NULL
     AND deadline_at < coalesce($1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)
 ORDER BY deadline_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
 
 -- name: cancellable
 SELECT id, attempt, tenant_id, lane, kind, model, state FROM hermod.job
-WHERE id = $1 AND tenant_id = $2 AND (owner = $3 OR $4) AND ($5::text IS NULL OR kind = $5)
-    AND completed_at IS NULL
+WHERE id = $1 AND tenant_id = $2 AND (owner = $3 OR ($5 AND owner = 'open') OR $4)
+    AND ($6::text IS NULL OR kind = $6) AND completed_at IS NULL
 FOR NO KEY UPDATE
 
 -- name: lost_attempts
@@ -368,7 +383,7 @@ WHERE attempt.job_id = ANY (ARRAY[lost.job_id]) AND attempt.n = lost.n
 
 -- name: end_unleased
 UPDATE hermod.job SET state = $2, status_code = ended.status_code, completed_at = $1,
-    expires_at = $1 + ttl_s * 1000000, worker_id = NULL, lease_until = NULL
+    expires_at = $1 + ttl_s * 1000000, worker_id = NULL, lease_until = NULL, held = false
 FROM unnest($3::uuid[], $4::integer[]) AS ended (id, status_code)
 WHERE job.id = ANY (ARRAY[ended.id])
 
@@ -423,6 +438,143 @@ WITH orphans AS MATERIALIZED (
     RETURNING 1
 )
 SELECT count(*) FROM deleted
+
+-- name: lock_leases
+-- Those that are still ours, and what time it is.
+SELECT job.id, coalesce($1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)
+FROM unnest($2::uuid[], $3::integer[], $4::text[]) AS held (id, attempt, worker_id)
+JOIN hermod.job ON job.id = ANY (ARRAY[held.id]) AND job.attempt = held.attempt
+    AND job.worker_id = held.worker_id
+FOR NO KEY UPDATE OF job
+
+-- name: known_jobs
+SELECT coalesce($1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint),
+    ARRAY(SELECT id FROM hermod.job WHERE id = ANY ($2::uuid[]))
+
+-- name: lock_meters
+-- Asked for in the order of their ids. Beside each, which of these jobs hold anything, and for which
+-- attempt.
+SELECT meter.id, began_at, used, reserved, total,
+    ARRAY(SELECT DISTINCT ROW(job_id, attempt) FROM hermod.hold WHERE job_id = ANY ($2::uuid[]))
+FROM unnest($1::text[]) AS asked (id)
+JOIN hermod.meter ON meter.id = ANY (ARRAY[asked.id])
+FOR NO KEY UPDATE OF meter
+
+-- name: hold
+-- Meters that are locked, meters that nobody has made yet, and what is held of either. Fewer made
+-- than asked for: somebody was faster.
+WITH moved AS (
+    UPDATE hermod.meter SET began_at = asked.began_at, used = asked.used, reserved = asked.reserved
+    FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])
+        AS asked (id, began_at, used, reserved)
+    WHERE meter.id = ANY (ARRAY[asked.id])
+), made AS (
+    INSERT INTO hermod.meter (id, began_at, used, reserved, total)
+    SELECT *, 0 FROM unnest($5::text[], $6::bigint[], $7::bigint[], $8::bigint[])
+    ON CONFLICT (id) DO NOTHING
+    RETURNING 1
+), held AS (
+    INSERT INTO hermod.hold (job_id, meter_id, attempt, unit, amount)
+    SELECT * FROM unnest($9::uuid[], $10::text[], $11::integer[], $12::text[], $13::bigint[])
+)
+SELECT count(*) FROM made
+
+-- name: take_holds
+DELETE FROM hermod.hold WHERE job_id = ANY ($1::uuid[])
+RETURNING job_id, attempt, meter_id, unit, amount
+
+-- name: settle_meters
+UPDATE hermod.meter SET reserved = reserved - freed, used = meter.used + charge.used,
+    total = total + charge.used
+FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS charge (id, freed, used)
+WHERE meter.id = ANY (ARRAY[charge.id])
+
+-- name: outcomes
+SELECT job_id, attempt.n, state, input_tokens, output_tokens, cost_usd_nanos
+FROM unnest($1::uuid[], $2::integer[]) AS asked (id, n)
+JOIN hermod.attempt ON attempt.job_id = ANY (ARRAY[asked.id]) AND attempt.n = asked.n
+
+-- name: show_estimates
+WITH asked AS (
+    SELECT * FROM unnest($1::uuid[], $2::integer[], $3::bigint[], $4::bigint[])
+        AS asked (id, n, cost, beyond)
+), of_jobs AS (
+    UPDATE hermod.job SET estimated = true,
+        cost_usd_nanos = coalesce(cost_usd_nanos + beyond, beyond, cost_usd_nanos)
+    FROM asked WHERE job.id = ANY (ARRAY[asked.id])
+)
+UPDATE hermod.attempt SET estimated = true, cost_usd_nanos = coalesce(cost, cost_usd_nanos)
+FROM asked WHERE attempt.job_id = ANY (ARRAY[asked.id]) AND attempt.n = asked.n
+
+-- name: leftovers
+-- Ids are time-ordered: what was left over is soon among the oldest, so nobody looks at all there is.
+WITH oldest AS MATERIALIZED (
+    SELECT job_id FROM hermod.hold ORDER BY job_id LIMIT 4096
+)
+SELECT DISTINCT oldest.job_id FROM oldest LEFT JOIN hermod.job ON job.id = ANY (ARRAY[oldest.job_id])
+WHERE job.id IS NULL OR job.completed_at IS NOT NULL
+LIMIT $1
+
+-- name: read_meters
+-- But for those that were never used, or were emptied.
+SELECT id, began_at, used, reserved, total FROM hermod.meter
+WHERE id = ANY ($1::text[]) AND (began_at > 0 OR reserved > 0 OR total > 0)
+
+-- name: empty_meters
+UPDATE hermod.meter SET began_at = 0, used = 0, total = 0
+FROM unnest($1::text[]) AS gone (id) WHERE meter.id = ANY (ARRAY[gone.id])
+
+-- name: documents_revision
+SELECT value::bigint FROM hermod.meta WHERE name = 'documents_revision'
+
+-- name: count_change
+UPDATE hermod.meta SET value = (value::bigint + $1)::text WHERE name = 'documents_revision'
+RETURNING value::bigint
+
+-- name: read_documents
+-- One statement, so that the revision is of the same instant.
+SELECT value::bigint, type, id, document.name, secret_hash, body, version
+FROM hermod.meta LEFT JOIN hermod.document ON true
+WHERE meta.name = 'documents_revision' ORDER BY type, seq
+
+-- name: rivals
+-- What stands where a document is to go, or has what is to be its own. `type || ''` is in no index:
+-- what is looked for is an id, a name, a secret.
+SELECT type, id, name, secret_hash, version FROM hermod.document WHERE id = $2 AND type || '' = $1
+UNION ALL
+SELECT type, id, name, secret_hash, version FROM hermod.document
+WHERE name = $3 AND type || '' = $1 AND id <> $2
+UNION ALL
+SELECT type, id, name, secret_hash, version FROM hermod.document
+WHERE secret_hash = $4 AND (type <> $1 OR id <> $2)
+
+-- name: put_document
+INSERT INTO hermod.document (type, id, name, secret_hash, body, version) VALUES ($1, $2, $3, $4, $5, 1)
+ON CONFLICT (type, id) DO UPDATE SET name = excluded.name, secret_hash = excluded.secret_hash,
+    body = excluded.body, version = document.version + 1
+
+-- name: delete_document
+DELETE FROM hermod.document WHERE id = $2 AND type || '' = $1 AND version = $3
+RETURNING 1
+
+-- name: insert_audit
+INSERT INTO hermod.audit (at, subject, action, target, detail) VALUES ($1, $2, $3, $4, $5)
+
+-- name: read_audit
+SELECT n, at, subject, action, target, detail FROM hermod.audit
+WHERE n < coalesce($2, 9223372036854775807) ORDER BY n DESC LIMIT $1
+
+-- name: read_sealed_jobs
+-- So many rows by id, whatever they are: what has nothing to say is only looked at.
+SELECT id::text, CASE WHEN completed_at IS NULL AND mode = 'async'
+    AND position('"sealed":' IN options) > 0 THEN options END
+FROM hermod.job WHERE id > $1::uuid ORDER BY id LIMIT $2
+
+-- name: reseal_jobs
+UPDATE hermod.job SET options = asked.becomes
+FROM unnest($1::uuid[], $2::text[], $3::text[]) AS asked (id, was, becomes)
+WHERE job.id = ANY (ARRAY[asked.id]) AND job.options = asked.was AND job.completed_at IS NULL
+RETURNING job.id
 
 -- name: due_lanes
 -- One step of an index per lane, however many jobs there are.

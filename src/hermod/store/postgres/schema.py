@@ -33,7 +33,8 @@ SELECT name, has_table_privilege('hermod.' || name, 'SELECT')
     AND has_table_privilege('hermod.' || name, 'INSERT')
     AND has_table_privilege('hermod.' || name, 'UPDATE')
     AND has_table_privilege('hermod.' || name, 'DELETE')
-FROM unnest(ARRAY['job', 'request', 'result', 'attempt', 'payload_chunk', 'job_count']) AS name
+FROM unnest(ARRAY['job', 'request', 'result', 'attempt', 'payload_chunk', 'job_count', 'meta',
+    'document', 'audit', 'meter', 'hold']) AS name
 """
 _READ_ONLY: Final = "SELECT current_setting('transaction_read_only') = 'on'"
 _ENCODINGS: Final = ("UTF8", "SQL_ASCII")

@@ -2,19 +2,23 @@
 
 A statement whose connection breaks may have been committed. Every verb here can be sent again all
 the same: a submit finds its own job, a write under a lease its own attempt, a claim its own number.
+
+Calls that meters have a part in go in groups of their own, each a transaction of a few statements.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from hermod.domain.clock import Clock
-from hermod.domain.errors import StoreError, StoreFull
+from hermod.domain.errors import LimitReached, StoreError, StoreFull
 from hermod.domain.failpoint import failpoint
 from hermod.domain.job import Claim, ClaimedJob, Lease
-from hermod.store.postgres import calls
+from hermod.domain.meter import Refusal
+from hermod.store.postgres import calls, meters
 from hermod.store.postgres.calls import (
     Became,
+    Fenced,
     FinishJob,
     NextAttempt,
     PutBack,
@@ -22,9 +26,11 @@ from hermod.store.postgres.calls import (
     Stored,
     Submit,
 )
+from hermod.store.postgres.change import Change
 from hermod.store.postgres.connections import Connections
-from hermod.store.postgres.driver import Row
+from hermod.store.postgres.driver import Connection, Row
 from hermod.store.postgres.errors import ReplyLost
+from hermod.store.postgres.meters import Reserve
 from hermod.store.postgres.outage import jittered
 
 _INSIST_S: Final = 5.0
@@ -35,12 +41,7 @@ _NEEDS_ROOM: Final = ("submit_job", "put_chunk", "finish_job")
 _MAX_UNSURE: Final = 100_000
 
 
-class _Fenced(Protocol):
-    @property
-    def lease(self) -> Lease: ...
-
-
-FencedCall = TypeVar("FencedCall", bound=_Fenced)
+FencedCall = TypeVar("FencedCall", bound=Fenced)
 Written = TypeVar("Written")
 
 
@@ -79,15 +80,29 @@ class Statements:
         """One statement that writes, with its failpoints. Raises like `run`."""
         failpoint(f"{verb}.before")
         failpoint(f"{verb}.before_commit")
+        return await self._written(verb, self.run(verb, *values))
+
+    async def transact(self, verb: str, work: Callable[[Change], Awaitable[Written]]) -> Written:
+        """A transaction that writes, with its failpoints. Raises like `Connections.transact`."""
+
+        async def act(connection: Connection) -> Written:
+            written = await work(Change(connection, self._sql, self._now()))
+            failpoint(f"{verb}.before_commit")
+            return written
+
+        failpoint(f"{verb}.before")
+        return await self._written(verb, self._connections.transact(act))
+
+    async def _written(self, verb: str, write: Awaitable[Written]) -> Written:
         try:
-            rows = await self.run(verb, *values)
+            written = await write
         except StoreFull:
             self.storage_full = True
             raise
         if verb in _NEEDS_ROOM:
             self.storage_full = False
         failpoint(f"{verb}.after_commit")
-        return rows
+        return written
 
     async def _insist(self, verb: str, *values: Any) -> tuple[list[Row], bool]:
         return await self.insist(lambda: self.write(verb, *values))
@@ -127,16 +142,29 @@ class Statements:
             self._wake_for(group)
             results: dict[str, Lease | None] = {call.job.id: _lease(call) for call in group}
             return [
-                ValueError(f"there is a job {call_id} already")
-                if call_id in known
-                else results[call_id]
+                _known(call_id) if call_id in known else results[call_id]
                 for call_id in (str(value) for value in values[0])
             ]
         self._wake_for(group)
         return [_lease(call) for call in group]
 
+    async def submit_pending(self, group: Sequence[Submit]) -> Sequence[Exception | None]:
+        """Store jobs that hold a place in the queue, in turn, as far as there is room."""
+
+        async def submit(change: Change) -> meters.Submitted:
+            return await meters.submit(change, self._lease_now(), group)
+
+        submitted, again = await self.insist(lambda: self.transact("submit_job", submit))
+        results: dict[str, Exception | None] = {
+            job_id: LimitReached(refusal) for job_id, refusal in submitted.refused.items()
+        }
+        if not again:
+            results |= {job_id: _known(job_id) for job_id in submitted.known}
+        self._wake_for([call for call in group if call.job.id not in results])
+        return [results.get(call.job.id) for call in group]
+
     def _wake_for(self, group: Sequence[Submit]) -> None:
-        if lanes := {job.lane for job, claim in group if claim is None}:
+        if lanes := {call.job.lane for call in group if call.claim is None}:
             self._woken(lanes)
 
     async def read_jobs(self, group: Sequence[Read]) -> Sequence[Stored | None]:
@@ -153,7 +181,7 @@ class Statements:
     # Workers
 
     async def claim(
-        self, verb: str, claim: Claim, among: Any, limit: int, last: Any
+        self, verb: str, claim: Claim, among: Any, limit: int, *rest: Any
     ) -> list[ClaimedJob]:
         """Lease jobs; first of all those of a claim whose reply was lost. Raises StoreError."""
         lease_us = calls.microseconds(claim.lease_s)
@@ -171,7 +199,7 @@ class Statements:
         self._claims += 1
         number = self._claims
         clocks = (self._now(), self._lease_now())
-        leased = (claim.worker_id, lease_us, number, last)
+        leased = (claim.worker_id, lease_us, number, *rest)
         try:
             rows = await self.write(verb, *clocks, among, limit, *leased)
         except ReplyLost:
@@ -182,6 +210,16 @@ class Statements:
     def unheard(self, verb: str) -> list[Any]:
         """What `verb` should be asked for again, because it may have leased jobs unheard."""
         return [among for _, asked, among in self._unheard if asked == verb]
+
+    async def reserve(self, group: Sequence[Reserve]) -> Sequence[tuple[Refusal, ...] | None]:
+        """Reserve for attempts, in turn; the refusals of each, None where its lease is lost."""
+
+        async def reserve(change: Change) -> dict[Lease, tuple[Refusal, ...] | None]:
+            return await meters.reserve(change, group)
+
+        # Where it happened unheard, the second time finds what is held.
+        results, _ = await self.insist(lambda: self.transact("reserve", reserve))
+        return [results[call.lease] for call in group]
 
     async def begin_attempts(self, group: Sequence[NextAttempt]) -> Sequence[Lease | None]:
         """End attempts and begin the next ones; the new leases."""
@@ -216,11 +254,18 @@ class Statements:
         columns: Callable[[Sequence[FencedCall]], list[list[Any]]],
         is_done: Callable[[FencedCall, Became], bool],
     ) -> set[Lease]:
-        """Write under leases; those that were good. Raises StoreError."""
+        """Write under leases; those that were good. Raises StoreError.
+
+        The calls of a group are all of those that something was reserved for, or none is.
+        """
         # In one order everywhere: two groups that lock the same rows wait, and never in a circle.
         ordered = sorted(group, key=lambda call: call.lease)
+        values = (*clocks, *columns(ordered))
         try:
-            rows, again = await self._insist(verb, *clocks, *columns(ordered))
+            if group[0].ended.held:
+                rows, again = await self.insist(lambda: self._settle(verb, ordered, values))
+            else:
+                rows, again = await self._insist(verb, *values)
         except ReplyLost:
             if len(self._unsure) < _MAX_UNSURE:
                 self._unsure.update(call.lease for call in group)
@@ -240,13 +285,28 @@ class Statements:
         self._unsure.difference_update(call.lease for call in group)
         return done
 
-    async def _what_became(self, group: Sequence[_Fenced]) -> dict[Lease, Became]:
+    async def _settle(
+        self, verb: str, ordered: Sequence[Fenced], values: Sequence[Any]
+    ) -> list[Row]:
+        async def end(change: Change) -> list[Row]:
+            estimates = await meters.settle(change, ordered)
+            rows = await change.fetch(verb, *values)
+            await meters.show(change, estimates)
+            return rows
+
+        return await self.transact(verb, end)
+
+    async def _what_became(self, group: Sequence[Fenced]) -> dict[Lease, Became]:
         leases = [call.lease for call in group]
         ids, attempts, _ = calls.fence_values(leases)
         rows = await self.run("what_became", ids, attempts)
         found = {str(row[0]): Became(*tuple(row)[1:]) for row in rows}
         gone = Became("", 0, None, 0, "", None)
         return {lease: found.get(lease.job_id, gone) for lease in leases}
+
+
+def _known(job_id: str) -> ValueError:
+    return ValueError(f"there is a job {job_id} already")
 
 
 def _lease(call: Submit) -> Lease | None:

@@ -7,7 +7,8 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from hermod.domain.clock import Clock
-from hermod.domain.errors import StoreError, StoreUnavailable
+from hermod.domain.document import Audit, Changed, Conflict, Delete, Document, Put
+from hermod.domain.errors import LimitReached, StoreError, StoreUnavailable
 from hermod.domain.failpoint import failpoint
 from hermod.domain.ids import uuid7
 from hermod.domain.job import (
@@ -21,11 +22,15 @@ from hermod.domain.job import (
     Lease,
     NewJob,
     Principal,
+    Resealed,
     Retry,
+    SealedJob,
+    SealedJobs,
     Spooled,
     State,
     size_of,
 )
+from hermod.domain.meter import Hold, Meter, Refusal
 from hermod.store.damage import request_lost_finish, result_lost_failure
 from hermod.store.payloads import (
     CHUNK_BYTES,
@@ -38,11 +43,12 @@ from hermod.store.payloads import (
     id_text,
     with_small_body_in_hand,
 )
-from hermod.store.postgres import calls, upkeep
+from hermod.store.postgres import calls, documents, meters, upkeep
 from hermod.store.postgres.batcher import Batcher
 from hermod.store.postgres.calls import FinishJob, NextAttempt, PutBack, Read, Stored, Submit
 from hermod.store.postgres.clock import DatabaseClock
 from hermod.store.postgres.connections import Connections
+from hermod.store.postgres.meters import Reserve
 from hermod.store.postgres.schema import PACKAGE, examine, migrate, see_that_we_may_write
 from hermod.store.postgres.statements import Statements
 from hermod.store.postgres.wake import Wake
@@ -55,6 +61,9 @@ _IN_FLIGHT: Final = 2
 
 _CLOSE_S: Final = 1.5
 """For what is out when the store closes. Whoever waits for us to leave does not wait for ever."""
+
+_FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
+"""Before any other."""
 
 _READ_CHUNKS: Final = 2
 """Of a large body in one statement: all of them at once would hold everybody up."""
@@ -93,9 +102,20 @@ class PostgresStore:
         )
         self._submits = Batcher[Submit, Lease | None](self._ask.submit_jobs, _IN_FLIGHT)
         self._reads = Batcher[Read, Stored | None](self._ask.read_jobs, _IN_FLIGHT)
-        self._finishes = Batcher[FinishJob, bool](self._ask.finish_jobs, _IN_FLIGHT)
-        self._next_attempts = Batcher[NextAttempt, Lease | None](self._ask.begin_attempts)
-        self._put_backs = Batcher[PutBack, bool](self._ask.put_back)
+        # By whether something is held that has to be settled: where not, one statement does.
+        self._finishes = {
+            held: Batcher[FinishJob, bool](self._ask.finish_jobs, _IN_FLIGHT)
+            for held in (False, True)
+        }
+        self._next_attempts = {
+            held: Batcher[NextAttempt, Lease | None](self._ask.begin_attempts)
+            for held in (False, True)
+        }
+        self._put_backs = {
+            held: Batcher[PutBack, bool](self._ask.put_back) for held in (False, True)
+        }
+        self._pending_submits = Batcher[Submit, None](self._ask.submit_pending)
+        self._reserves = Batcher[Reserve, tuple[Refusal, ...] | None](self._ask.reserve)
         self._chunks = Batcher[Chunk, None](self._put_chunk)
         self._open = False
 
@@ -126,9 +146,11 @@ class PostgresStore:
         batchers = (
             self._chunks,
             self._submits,
-            self._next_attempts,
-            self._put_backs,
-            self._finishes,
+            self._pending_submits,
+            self._reserves,
+            *self._next_attempts.values(),
+            *self._put_backs.values(),
+            *self._finishes.values(),
             self._reads,
         )
         try:
@@ -181,22 +203,26 @@ class PostgresStore:
         try:
             await self._write_chunks(job_id, part, body)
             return await write()
-        except StoreError as error:
+        except (StoreError, LimitReached) as error:
             if not isinstance(error, StoreUnavailable):
                 await self._drop_chunks(job_id, part, size_of(body))
             raise
 
     # Clients
 
-    async def submit_job(self, job: NewJob, claim: Claim | None = None) -> Lease | None:
+    async def submit_job(
+        self, job: NewJob, claim: Claim | None = None, pending: Hold | None = None
+    ) -> Lease | None:
         self._check_open()
         job = with_small_body_in_hand(job)
-        call, size = Submit(job, claim), size_of(job.body)
+        call = Submit(job, claim, pending if claim is None else None)
+        size = size_of(job.body)
+        batcher = self._submits if call.pending is None else self._pending_submits
         if size <= INLINE_BYTES:
-            return await self._submits.ask(call, job.id, size)
+            return await batcher.ask(call, job.id, size)
 
         async def submit() -> Lease | None:
-            return await self._submits.ask(call, job.id)
+            return await batcher.ask(call, job.id)
 
         return await self._with_chunks(job.id, REQUEST_PART, job.body, submit)
 
@@ -256,8 +282,9 @@ class PostgresStore:
         self, min_suspicion: int, max_suspicion: int, limit: int, claim: Claim
     ) -> list[ClaimedJob]:
         self._check_open()
+        deadline_us = calls.microseconds(claim.job_deadline_s)
         return await self._ask.claim(
-            "claim_suspects", claim, min_suspicion, max(limit, 0), max_suspicion
+            "claim_suspects", claim, min_suspicion, max(limit, 0), max_suspicion, deadline_us
         )
 
     async def read_request(self, lease: Lease) -> bytes | None:
@@ -269,7 +296,7 @@ class PostgresStore:
             body = await self._read_chunks(lease.job_id, REQUEST_PART, size)
         if body is None:
             log.error("job %s: its request is damaged", lease.job_id)
-            await self.finish_job(lease, request_lost_finish())
+            await self.finish_job(lease, request_lost_finish()._replace(held=True))
         return body
 
     async def renew_leases(self, leases: Sequence[Lease], lease_s: float) -> frozenset[str]:
@@ -281,11 +308,20 @@ class PostgresStore:
 
     async def begin_attempt(self, lease: Lease, ended: Retry, lease_s: float) -> Lease | None:
         self._check_open()
-        return await self._next_attempts.ask(NextAttempt(lease, ended, lease_s), lease.job_id)
+        call = NextAttempt(lease, ended, lease_s)
+        return await self._next_attempts[ended.held].ask(call, lease.job_id)
 
-    async def put_back(self, lease: Lease, ended: Retry, run_at: int) -> bool:
+    async def put_back(
+        self, lease: Lease, ended: Retry, run_at: int, deadline_at: int | None = None
+    ) -> bool:
         self._check_open()
-        return await self._put_backs.ask(PutBack(lease, ended, run_at), lease.job_id)
+        call = PutBack(lease, ended, run_at, deadline_at)
+        return await self._put_backs[ended.held].ask(call, lease.job_id)
+
+    async def reserve(self, lease: Lease, holds: Sequence[Hold]) -> tuple[Refusal, ...] | None:
+        self._check_open()
+        by_meter = {hold.meter_id: hold for hold in holds}
+        return await self._reserves.ask(Reserve(lease, tuple(by_meter.values())), lease.job_id)
 
     async def record_handle(self, lease: Lease, handle: str) -> bool:
         self._check_open()
@@ -294,14 +330,15 @@ class PostgresStore:
     async def finish_job(self, lease: Lease, finish: Finish) -> bool:
         self._check_open()
         call, size = FinishJob(lease, finish), len(finish.body)
+        batcher = self._finishes[finish.held]
         if size <= INLINE_BYTES:
-            return await self._finishes.ask(call, lease.job_id, size)
+            return await batcher.ask(call, lease.job_id, size)
         if not await self._ask.run("holds_lease", *lease):
             # Before anything is written for nothing; but it may be this very finish that took it.
-            return await self._finishes.ask(call, lease.job_id)
+            return await batcher.ask(call, lease.job_id)
 
         async def end() -> bool:
-            return await self._finishes.ask(call, lease.job_id)
+            return await batcher.ask(call, lease.job_id)
 
         return await self._with_chunks(lease.job_id, lease.attempt, finish.body, end)
 
@@ -321,11 +358,7 @@ class PostgresStore:
     ) -> int:
         """A verb of several statements. Raises StoreError."""
         self._check_open()
-        failpoint(f"{verb}.before")
-        async with self._connections.transaction() as connection:
-            changed = await change(upkeep.Change(connection, self._sql, self._now()), *values)
-            failpoint(f"{verb}.before_commit")
-        failpoint(f"{verb}.after_commit")
+        changed = await self._ask.transact(verb, lambda open_: change(open_, *values))
         if changed.lanes:
             self._wake.tell(changed.lanes)
         return changed.jobs
@@ -339,6 +372,69 @@ class PostgresStore:
         self._check_open()
         ((n,),) = await self._ask.write("delete_orphans", uuid7(older_than_at), max(limit, 0))
         return n
+
+    async def settle_leftovers(self, limit: int) -> int:
+        return await self._change("settle_leftovers", upkeep.settle_leftovers, limit)
+
+    # What governs
+
+    async def read_meters(self, meter_ids: Sequence[str]) -> Mapping[str, Meter]:
+        return meters.read(await self._read("read_meters", meter_ids))
+
+    async def documents_revision(self) -> int:
+        ((revision,),) = await self._read("documents_revision")
+        return revision
+
+    async def read_documents(self) -> tuple[int, tuple[Document, ...]]:
+        return documents.read(await self._read("read_documents"))
+
+    async def change_documents(
+        self,
+        changes: Sequence[Put | Delete],
+        audit: Audit | None = None,
+        forget_meters: Sequence[str] = (),
+    ) -> Changed | Conflict:
+        self._check_open()
+        wanted = documents.Wanted(changes, audit, forget_meters)
+
+        async def change() -> Changed | Conflict:
+            try:
+                return await self._ask.transact(
+                    "change_documents", lambda open_: documents.change_documents(open_, wanted)
+                )
+            except documents.Unchanged as unchanged:
+                return unchanged.conflict
+
+        changed, again = await self._ask.insist(change)
+        if again and isinstance(changed, Conflict):
+            # It may be this very change that is in the way.
+            revision, there = await self.read_documents()
+            if documents.are_made(changes, there):
+                return Changed(revision)
+        return changed
+
+    async def read_audit(
+        self, limit: int, before: int | None = None
+    ) -> tuple[tuple[int, Audit], ...]:
+        rows = await self._read("read_audit", max(limit, 0), before)
+        return tuple((row[0], Audit(*tuple(row)[1:])) for row in rows)
+
+    # Secrets
+
+    async def read_sealed_jobs(self, after: str | None, limit: int) -> SealedJobs:
+        rows = await self._read("read_sealed_jobs", after or _FIRST_ID, max(limit, 0))
+        found = (SealedJob(job_id, options) for job_id, options in rows if options)
+        return SealedJobs(tuple(found), rows[-1][0] if rows else None)
+
+    async def reseal_jobs(self, changes: Sequence[Resealed]) -> int:
+        self._check_open()
+        if not changes:
+            return 0
+        # In order: two that lock the same rows wait, and never in a circle.
+        columns = [list(column) for column in zip(*sorted(changes), strict=True)]
+        return len(await self._ask.write("reseal_jobs", *columns))
+
+    # What there is to do
 
     async def due_lanes(self) -> Mapping[str, int]:
         rows = await self._read("due_lanes")

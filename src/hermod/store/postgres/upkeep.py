@@ -1,7 +1,7 @@
 """The verbs that decide job by job, in a transaction of several statements: rare, and small."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from hermod.domain.cancellation import CANCELLED, cancelled_failure
 from hermod.domain.deadlines import job_deadline_failure, queue_deadline_failure
@@ -9,14 +9,17 @@ from hermod.domain.failure import Failure
 from hermod.domain.job import OnUnknown, State
 from hermod.domain.suspicion import failure_after_loss
 from hermod.store.payloads import REQUEST_PART
+from hermod.store.postgres import meters
 from hermod.store.postgres.calls import Read
-from hermod.store.postgres.driver import Connection, Row
+from hermod.store.postgres.change import Change
+from hermod.store.postgres.driver import Row
 
 
 class Changed(NamedTuple):
     """What a verb did."""
 
     jobs: int
+    """Or holds: how many of what it is about."""
     lanes: set[str]
     """Those in which work became claimable."""
 
@@ -27,44 +30,6 @@ class _End(NamedTuple):
     job_id: str
     part: int
     failure: Failure
-
-
-class Change:
-    """An open transaction, its clock, and the counters it owes."""
-
-    def __init__(self, connection: Connection, sql: Mapping[str, str], now: int | None) -> None:
-        self._connection = connection
-        self._sql = sql
-        self._now = now
-        self._moves: dict[tuple[str, str, str], int] = {}
-
-    async def fetch(self, name: str, *values: Any) -> list[Row]:
-        """Run a named query; its rows."""
-        return await self._connection.fetch(self._sql[name], *values)
-
-    @property
-    def given_now(self) -> int | None:
-        """The instant of the test, if it is one."""
-        return self._now
-
-    async def now(self) -> int:
-        """The instant of the change, microseconds."""
-        if self._now is None:
-            ((self._now,),) = await self.fetch("now")
-        assert self._now is not None
-        return self._now
-
-    def moved(self, tenant_id: str, lane: str, old: State, new: State) -> None:
-        """Note that a job changed its state."""
-        for state, delta in ((old, -1), (new, 1)):
-            key = (tenant_id, lane, state.value)
-            self._moves[key] = self._moves.get(key, 0) + delta
-
-    async def flush_counts(self) -> None:
-        """Write the counters; the last act before the commit."""
-        owed = [(*key, delta) for key, delta in self._moves.items() if delta]
-        if owed:
-            await self.fetch("add_counts", *(list(column) for column in zip(*owed, strict=True)))
 
 
 async def release_worker(change: Change, worker_id: str, limit: int) -> Changed:
@@ -86,6 +51,7 @@ async def _lose(change: Change, rows: Sequence[Row], why: str) -> Changed:
     now = await change.now()
     ids, attempts = [row[0] for row in rows], [row[1] for row in rows]
     await change.fetch("lost_attempts", now, ids, attempts, why)
+    await meters.settle_ended(change, ids)
     again: list[str] = []
     ends: list[_End] = []
     lanes: set[str] = set()
@@ -110,10 +76,11 @@ async def expire_overdue(change: Change, limit: int) -> Changed:
     rows = await change.fetch("overdue", change.given_now, max(limit, 0))
     if not rows:
         return Changed(0, set())
+    await meters.settle_ended(change, [row[0] for row in rows])
     ends: list[_End] = []
-    for job_id, attempt, tenant_id, lane, kind, model, state in rows:
+    for job_id, attempt, tenant_id, lane, kind, model, state, started_at in rows:
         was = State(state)
-        failure = queue_deadline_failure() if was is State.QUEUED else job_deadline_failure()
+        failure = queue_deadline_failure() if started_at is None else job_deadline_failure()
         ends.append(
             _End(job_id, attempt, failure.of(provider=lane, model=model, request_type=kind))
         )
@@ -135,12 +102,18 @@ async def cancel(change: Change, job: Read) -> Changed:
         now = await change.now()
         if was is State.RUNNING:
             await change.fetch("lost_attempts", now, [job_id], [attempt], CANCELLED)
+        await meters.settle_ended(change, [job_id])
         failure = cancelled_failure().of(provider=lane, model=model, request_type=kind)
         # Not as the attempt's result: pieces that its own finish may have written are orphans.
         await _end(change, now, State.CANCELLED, [_End(job_id, REQUEST_PART, failure)])
         change.moved(tenant_id, lane, was, State.CANCELLED)
     await change.flush_counts()
     return Changed(len(rows), set())
+
+
+async def settle_leftovers(change: Change, limit: int) -> Changed:
+    """Settle what jobs hold that have ended without it."""
+    return Changed(await meters.settle_leftovers(change, limit), set())
 
 
 async def _end(change: Change, now: int, state: State, ends: Sequence[_End]) -> None:

@@ -9,6 +9,7 @@ import apsw
 
 from hermod.domain.clock import Clock
 from hermod.domain.errors import StoreUnavailable
+from hermod.domain.meter import Meter
 from hermod.store.inspection import (
     GLANCE_ROWS,
     OPENING_BYTES,
@@ -17,6 +18,7 @@ from hermod.store.inspection import (
     Leased,
     Overdue,
     StoredAttempt,
+    StoredHold,
     StoredJob,
     TagOf,
 )
@@ -48,11 +50,16 @@ def read_dump(database: Path, tag_of: TagOf) -> Dump:
             for raw_id, opening, *rest in look.rows("jobs", (OPENING_BYTES, OPENING_BYTES))
         ]
         attempts = [
-            StoredAttempt(id_text(raw_id) if raw_id else "", *rest)
-            for raw_id, *rest in look.rows("attempts")
+            StoredAttempt(id_text(raw_id) if raw_id else "", *rest, estimated=bool(estimated))
+            for raw_id, *rest, estimated in look.rows("attempts")
         ]
         counters = {f"{lane}/{state}": n for lane, state, n in look.rows("counts")}
-    return Dump(jobs, attempts, counters, integrity)
+        meters = {meter_id: Meter(*rest) for meter_id, *rest in look.rows("meters")}
+        holds = [
+            StoredHold(id_text(raw_id) if raw_id else "", *rest)
+            for raw_id, *rest in look.rows("holds")
+        ]
+    return Dump(jobs, attempts, counters, integrity, meters=meters, holds=holds)
 
 
 def read_glance(database: Path, clock: Clock) -> Glance:

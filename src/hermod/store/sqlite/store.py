@@ -11,7 +11,8 @@ from typing import Final
 import apsw
 
 from hermod.domain.clock import Clock
-from hermod.domain.errors import StoreError, StoreFull, StoreUnavailable
+from hermod.domain.document import Audit, Changed, Conflict, Delete, Document, Put
+from hermod.domain.errors import LimitReached, StoreError, StoreFull, StoreUnavailable
 from hermod.domain.failpoint import failpoint
 from hermod.domain.ids import uuid7
 from hermod.domain.job import (
@@ -25,11 +26,15 @@ from hermod.domain.job import (
     Lease,
     NewJob,
     Principal,
+    Resealed,
     Retry,
+    SealedJob,
+    SealedJobs,
     Spooled,
     State,
     size_of,
 )
+from hermod.domain.meter import Hold, Meter, Refusal
 from hermod.store.damage import request_lost_finish, result_lost_failure
 from hermod.store.payloads import (
     CHUNK_BYTES,
@@ -39,20 +44,22 @@ from hermod.store.payloads import (
     chunk_count,
     chunks,
     id_bytes,
+    id_text,
     with_small_body_in_hand,
 )
 from hermod.store.sql import load_queries
-from hermod.store.sqlite import verbs
+from hermod.store.sqlite import documents, meters, verbs
 from hermod.store.sqlite.driver import Connection, Row
 from hermod.store.sqlite.reader import Reader
 from hermod.store.sqlite.schema import PACKAGE, boot_id, connect, migrate
-from hermod.store.sqlite.transaction import Transaction
+from hermod.store.sqlite.transaction import Transaction, fence
 from hermod.store.sqlite.watch import Watch
 from hermod.store.sqlite.writer import Call, Result, Verb, Writer
 
 log = logging.getLogger(__name__)
 
 _STATES: Final = {state.value: state for state in State}
+_MOST: Final = 2**63 - 1
 _BOOT_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -202,19 +209,27 @@ class SqliteStore:
 
     # Clients
 
-    async def submit_job(self, job: NewJob, claim: Claim | None = None) -> Lease | None:
+    async def submit_job(
+        self, job: NewJob, claim: Claim | None = None, pending: Hold | None = None
+    ) -> Lease | None:
         raw_id = id_bytes(job.id)
         job = with_small_body_in_hand(job)
-        call = verbs.Submit(job, raw_id, claim)
+        call = verbs.Submit(job, raw_id, claim, pending)
         size = size_of(job.body)
         if size <= INLINE_BYTES:
-            return await self._write(verbs.submit_job, call)
+            return await self._submit(call)
         try:
             await self._write_chunks(raw_id, REQUEST_PART, job.body)
-            return await self._write(verbs.submit_job, call)
-        except StoreFull:
+            return await self._submit(call)
+        except (StoreFull, LimitReached):
             await self._give_room_back(raw_id, REQUEST_PART, size)
             raise
+
+    async def _submit(self, call: verbs.Submit) -> Lease | None:
+        answer = await self._write(verbs.submit_job, call)
+        if isinstance(answer, Refusal):
+            raise LimitReached(answer)
+        return answer
 
     async def read_job(self, job_id: str, principal: Principal, kind: str | None) -> JobView | None:
         raw_id = _known_id(job_id)
@@ -259,7 +274,10 @@ class SqliteStore:
         failpoint("read_attempts.before")
         rows = self._reads.rows("read_attempts", values)
         failpoint("read_attempts.after")
-        return tuple(AttemptView(row[0], AttemptState(row[1]), *row[2:]) for row in rows)
+        return tuple(
+            AttemptView(row[0], AttemptState(row[1]), *row[2:-1], estimated=bool(row[-1]))
+            for row in rows
+        )
 
     # Workers
 
@@ -273,14 +291,14 @@ class SqliteStore:
         return await self._write(verbs.claim_suspects, call)
 
     async def read_request(self, lease: Lease) -> bytes | None:
-        fence = verbs.fence(lease)
+        held = fence(lease)
         failpoint("read_request.before")
-        rows = self._reads.rows("read_request", fence)
+        rows = self._reads.rows("read_request", held)
         if not rows:
             return None
         size, body = rows[0]
         if body is None and size is not None:
-            body = await self._read_chunks(fence[0], REQUEST_PART, size)
+            body = await self._read_chunks(held[0], REQUEST_PART, size)
         failpoint("read_request.after")
         if body is None:
             log.error("job %s: its request is damaged", lease.job_id)
@@ -293,22 +311,27 @@ class SqliteStore:
     async def begin_attempt(self, lease: Lease, ended: Retry, lease_s: float) -> Lease | None:
         return await self._write(verbs.begin_attempt, verbs.NextAttempt(lease, ended, lease_s))
 
-    async def put_back(self, lease: Lease, ended: Retry, run_at: int) -> bool:
-        return await self._write(verbs.put_back, verbs.PutBack(lease, ended, run_at))
+    async def put_back(
+        self, lease: Lease, ended: Retry, run_at: int, deadline_at: int | None = None
+    ) -> bool:
+        return await self._write(verbs.put_back, verbs.PutBack(lease, ended, run_at, deadline_at))
+
+    async def reserve(self, lease: Lease, holds: Sequence[Hold]) -> tuple[Refusal, ...] | None:
+        return await self._write(meters.reserve, meters.Reserve(lease, tuple(holds)))
 
     async def record_handle(self, lease: Lease, handle: str) -> bool:
         return await self._write(verbs.record_handle, verbs.Handle(lease, handle))
 
     async def finish_job(self, lease: Lease, finish: Finish) -> bool:
         if len(finish.body) > INLINE_BYTES:
-            fence = verbs.fence(lease)
-            if not self._reads.rows("holds_lease", fence):
+            held = fence(lease)
+            if not self._reads.rows("holds_lease", held):
                 return False  # before anything is written for nothing
             try:
-                await self._write_chunks(fence[0], lease.attempt, finish.body)
+                await self._write_chunks(held[0], lease.attempt, finish.body)
                 return await self._write(verbs.finish_job, verbs.FinishJob(lease, finish))
             except StoreFull:
-                await self._give_room_back(fence[0], lease.attempt, len(finish.body))
+                await self._give_room_back(held[0], lease.attempt, len(finish.body))
                 raise
         return await self._write(verbs.finish_job, verbs.FinishJob(lease, finish))
 
@@ -336,6 +359,62 @@ class SqliteStore:
         await self._drop_chunks(keys)
         failpoint("delete_orphans.after_commit")
         return len(keys)
+
+    async def settle_leftovers(self, limit: int) -> int:
+        found = await self._reads.beside("leftovers", (limit,), _jobs_of)
+        return await self._write(meters.settle_leftovers, found) if found else 0
+
+    # What governs
+
+    async def read_meters(self, meter_ids: Sequence[str]) -> Mapping[str, Meter]:
+        failpoint("read_meters.before")
+        found = {id_: self._reads.rows("read_meter", (id_,)) for id_ in meter_ids}
+        failpoint("read_meters.after")
+        return {id_: Meter(*rows[0]) for id_, rows in found.items() if rows}
+
+    async def documents_revision(self) -> int:
+        failpoint("documents_revision.before")
+        ((revision,),) = self._reads.rows("get_meta", (documents.REVISION,))
+        failpoint("documents_revision.after")
+        return int(revision)
+
+    async def read_documents(self) -> tuple[int, tuple[Document, ...]]:
+        failpoint("read_documents.before")
+        found = await self._reads.beside("read_documents", (documents.REVISION,), _documents)
+        failpoint("read_documents.after")
+        return found
+
+    async def change_documents(
+        self,
+        changes: Sequence[Put | Delete],
+        audit: Audit | None = None,
+        forget_meters: Sequence[str] = (),
+    ) -> Changed | Conflict:
+        call = documents.Change(tuple(changes), audit, tuple(forget_meters))
+        return await self._write(documents.change_documents, call)
+
+    async def read_audit(
+        self, limit: int, before: int | None = None
+    ) -> tuple[tuple[int, Audit], ...]:
+        failpoint("read_audit.before")
+        rows = self._reads.rows("read_audit", (_MOST if before is None else before, limit))
+        failpoint("read_audit.after")
+        return tuple((n, Audit(*rest)) for n, *rest in rows)
+
+    # Secrets
+
+    async def read_sealed_jobs(self, after: str | None, limit: int) -> SealedJobs:
+        failpoint("read_sealed_jobs.before")
+        values = (b"" if after is None else id_bytes(after), max(limit, 0))
+        rows = await self._reads.beside("read_sealed_jobs", values, list)
+        failpoint("read_sealed_jobs.after")
+        found = (SealedJob(id_text(raw_id), options) for raw_id, options in rows if options)
+        return SealedJobs(tuple(found), id_text(rows[-1][0]) if rows else None)
+
+    async def reseal_jobs(self, changes: Sequence[Resealed]) -> int:
+        return await self._write(verbs.reseal_jobs, tuple(changes))
+
+    # What there is to do
 
     async def due_lanes(self) -> Mapping[str, int]:
         failpoint("due_lanes.before")
@@ -391,6 +470,7 @@ def _view(job_id: str, row: Row, body: bytes | None) -> JobView:
         input_tokens=row[14],
         output_tokens=row[15],
         cost_usd_nanos=row[16],
+        estimated=bool(row[17]),
     )
 
 
@@ -400,3 +480,12 @@ def _joined(rows: list[Row]) -> bytes:
 
 def _keys(rows: list[Row]) -> list[ChunkKey]:
     return [ChunkKey(*row) for row in rows]
+
+
+def _jobs_of(rows: list[Row]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(seq for (seq,) in rows))
+
+
+def _documents(rows: list[Row]) -> tuple[int, tuple[Document, ...]]:
+    """The revision stands in every row; without documents there is one row."""
+    return int(rows[0][0]), tuple(Document(*row[1:]) for row in rows if row[1] is not None)

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
-from hermod.domain.job import State
+from hermod.domain.job import Lease, State
+from hermod.store.payloads import id_bytes
 from hermod.store.sqlite.driver import Bindings, Connection, Row
 
 
@@ -55,3 +56,8 @@ class Transaction:
                     "add_count",
                     {"tenant_id": tenant_id, "lane": lane, "state": state, "delta": delta},
                 )
+
+
+def fence(lease: Lease) -> tuple[bytes, int, str]:
+    """The id and the fencing token, as every guarded `WHERE` takes them."""
+    return id_bytes(lease.job_id), lease.attempt, lease.worker_id

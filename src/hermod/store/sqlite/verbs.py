@@ -20,15 +20,18 @@ from hermod.domain.job import (
     NewJob,
     OnUnknown,
     Principal,
+    Resealed,
     Retry,
     State,
     Target,
     size_of,
 )
+from hermod.domain.meter import Hold, Refusal
 from hermod.domain.suspicion import failure_after_loss
 from hermod.store.payloads import REQUEST_PART, Chunk, ChunkKey, id_bytes, id_text, inline
 from hermod.store.sqlite.driver import Row
-from hermod.store.sqlite.transaction import Transaction
+from hermod.store.sqlite.meters import settle, take
+from hermod.store.sqlite.transaction import Transaction, fence
 
 _SECOND: Final = 1_000_000
 _NO_TARGET: Final = (None, None)
@@ -39,6 +42,7 @@ class Submit(NamedTuple):
     job: NewJob
     raw_id: bytes
     claim: Claim | None
+    pending: Hold | None = None
 
 
 class ClaimLane(NamedTuple):
@@ -69,6 +73,7 @@ class PutBack(NamedTuple):
     lease: Lease
     ended: Retry
     run_at: int
+    deadline_at: int | None = None
 
 
 class FinishJob(NamedTuple):
@@ -87,14 +92,20 @@ class Cancel(NamedTuple):
     kind: str | None
 
 
-def submit_job(tx: Transaction, calls: Sequence[Submit]) -> list[Lease | None]:
+def submit_job(tx: Transaction, calls: Sequence[Submit]) -> list[Lease | Refusal | None]:
     seq: int = tx.rows("next_seq")[0][0]
     jobs: list[Row] = []
     requests: list[Row] = []
     attempts: list[Row] = []
-    results: list[Lease | None] = []
-    for job, raw_id, claim in calls:
+    holders: list[Row] = []
+    results: list[Lease | Refusal | None] = []
+    for job, raw_id, claim, pending in calls:
         if claim is None:
+            if pending is not None:
+                if refused := take(tx, seq, [pending]):
+                    results += refused
+                    continue
+                holders.append((True, seq))
             state = State.QUEUED
             attempt, worker_id, lease_until, started_at = 0, None, None, None
             deadline_at = job.queue_deadline_at
@@ -136,6 +147,7 @@ def submit_job(tx: Transaction, calls: Sequence[Submit]) -> list[Lease | None]:
         requests.append((seq, size_of(job.body), inline(job.body)))
         seq += 1
     tx.run_many("insert_job", jobs)
+    tx.run_many("set_held", holders)
     tx.run_many("insert_request", requests)
     tx.run_many("insert_attempt", attempts)
     return results
@@ -185,7 +197,10 @@ def _claimed(tx: Transaction, rows: list[Row], was: State, claim: Claim) -> list
     jobs: list[ClaimedJob] = []
     for _, seq, raw_id, attempt, tenant_id, owner, kind, lane, model, *rest in rows:
         created_at, deadline_at, spent, suspicion, on_unknown, ttl_s = rest[:6]
-        options, to_provider, to_model, progress = rest[6:]
+        options, to_provider, to_model, progress, held = rest[6:]
+        if held:
+            # Its place in the queue, or what the attempt before left with an older release.
+            settle(tx, seq, attempt - 1)
         target = None if to_provider is None else Target(to_provider, to_model)
         tx.moved(tenant_id, lane, was, State.RUNNING)
         goes_to = target or (lane, model)
@@ -233,8 +248,10 @@ def begin_attempt(tx: Transaction, calls: Sequence[NextAttempt]) -> list[Lease |
         until = tx.boot_now + int(lease_s * _SECOND)
         rows = tx.rows("next_attempt", (*_after(ended), until, *fence(lease)))
         results.append(lease._replace(attempt=lease.attempt + 1) if rows else None)
-        for seq, lane, model in rows:
+        for seq, lane, model, held in rows:
             _end_attempt(tx, seq, lease.attempt, ended)
+            if held:
+                settle(tx, seq, lease.attempt)
             n = lease.attempt + 1
             goes_to = ended.target or (lane, model)
             tx.run("insert_attempt", (seq, n, *goes_to, lease.worker_id, tx.now))
@@ -243,11 +260,13 @@ def begin_attempt(tx: Transaction, calls: Sequence[NextAttempt]) -> list[Lease |
 
 def put_back(tx: Transaction, calls: Sequence[PutBack]) -> list[bool]:
     results: list[bool] = []
-    for lease, ended, run_at in calls:
-        rows = tx.rows("put_back", (*_after(ended), run_at, *fence(lease)))
+    for lease, ended, run_at, deadline_at in calls:
+        rows = tx.rows("put_back", (*_after(ended), run_at, deadline_at, *fence(lease)))
         results.append(bool(rows))
-        for seq, tenant_id, lane in rows:
+        for seq, tenant_id, lane, held in rows:
             _end_attempt(tx, seq, lease.attempt, ended)
+            if held:
+                settle(tx, seq, lease.attempt)
             tx.moved(tenant_id, lane, State.RUNNING, State.WAITING)
             tx.woken.add(lane)
     return results
@@ -279,14 +298,17 @@ def record_handle(tx: Transaction, calls: Sequence[Handle]) -> list[bool]:
 def finish_job(tx: Transaction, calls: Sequence[FinishJob]) -> list[bool]:
     attempts: list[Row] = []
     bodies: list[Row] = []
+    holders: list[tuple[int, int]] = []
     results: list[bool] = []
     for lease, finish in calls:
         metered = finish.metered or _UNMETERED
         values = (finish.state.value, finish.status_code, tx.now, *metered, *fence(lease))
         rows = tx.rows("finish_job", values)
         results.append(bool(rows))
-        for seq, tenant_id, lane in rows:
+        for seq, tenant_id, lane, held in rows:
             tx.moved(tenant_id, lane, State.RUNNING, finish.state)
+            if held:
+                holders.append((seq, lease.attempt))
             attempts.append(
                 (
                     finish.attempt_state.value,
@@ -302,6 +324,8 @@ def finish_job(tx: Transaction, calls: Sequence[FinishJob]) -> list[bool]:
             bodies.append((seq, lease.attempt, len(finish.body), inline(finish.body)))
     tx.run_many("end_attempt", attempts)
     tx.run_many("insert_result", bodies)
+    for seq, n in holders:
+        settle(tx, seq, n)
     return results
 
 
@@ -309,20 +333,19 @@ def cancel_job(tx: Transaction, calls: Sequence[Cancel]) -> list[None]:
     ended = Retry(AttemptState.UNKNOWN, spent=False, error_type=CANCELLED)
     for call in calls:
         values = {"id": call.raw_id, **call.principal._asdict(), "kind": call.kind}
-        for seq, attempt, tenant_id, lane, kind, model, state in tx.rows("cancellable", values):
+        for seq, attempt, tenant_id, lane, kind, model, held, state in tx.rows(
+            "cancellable", values
+        ):
             was = State(state)
             if was is State.RUNNING:
                 _end_attempt(tx, seq, attempt, ended)
+            if held:
+                settle(tx, seq, attempt)
             failure = cancelled_failure().of(provider=lane, model=model, request_type=kind)
             # Not as the attempt's result: pieces that its own finish may have written are orphans.
             _end_job(tx, seq, REQUEST_PART, State.CANCELLED, failure)
             tx.moved(tenant_id, lane, was, State.CANCELLED)
     return [None] * len(calls)
-
-
-def fence(lease: Lease) -> tuple[bytes, int, str]:
-    """The id and the fencing token, as every guarded `WHERE` takes them."""
-    return id_bytes(lease.job_id), lease.attempt, lease.worker_id
 
 
 def _end_attempt(tx: Transaction, seq: int, n: int, ended: Retry) -> None:
@@ -344,8 +367,10 @@ def recover_lost_leases(tx: Transaction, calls: Sequence[int]) -> list[int]:
 def _lose(tx: Transaction, rows: Sequence[Row], why: str) -> int:
     """End the attempts of leases that nobody holds any more; their outcome is unknown."""
     ended = Retry(AttemptState.UNKNOWN, spent=False, error_type=why)
-    for seq, attempt, tenant_id, lane, kind, model, suspicion, on_unknown in rows:
+    for seq, attempt, tenant_id, lane, kind, model, held, suspicion, on_unknown in rows:
         _end_attempt(tx, seq, attempt, ended)
+        if held:
+            settle(tx, seq, attempt)
         failure = failure_after_loss(suspicion, OnUnknown(on_unknown))
         if failure is None:
             tx.run("lose_lease", (tx.now, seq))
@@ -370,9 +395,11 @@ def expire_overdue(tx: Transaction, calls: Sequence[int]) -> list[int]:
     results: list[int] = []
     for limit in calls:
         rows = tx.rows("overdue", (tx.now, limit))
-        for seq, attempt, tenant_id, lane, kind, model, state in rows:
+        for seq, attempt, tenant_id, lane, kind, model, held, state, started_at in rows:
             was = State(state)
-            failure = queue_deadline_failure() if was is State.QUEUED else job_deadline_failure()
+            failure = queue_deadline_failure() if started_at is None else job_deadline_failure()
+            if held:
+                settle(tx, seq, attempt)
             failure = failure.of(provider=lane, model=model, request_type=kind)
             _end_job(tx, seq, attempt, State.EXPIRED, failure)
             tx.moved(tenant_id, lane, was, State.EXPIRED)
@@ -392,3 +419,13 @@ def delete_expired(tx: Transaction, calls: Sequence[int]) -> list[int]:
             tx.moved(tenant_id, lane, State(state), None)
         results.append(len(rows))
     return results
+
+
+def reseal_jobs(tx: Transaction, calls: Sequence[tuple[Resealed, ...]]) -> list[int]:
+    return [
+        sum(
+            len(tx.rows("reseal_job", (becomes, id_bytes(job_id), was)))
+            for job_id, was, becomes in changes
+        )
+        for changes in calls
+    ]

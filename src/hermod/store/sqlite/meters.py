@@ -1,0 +1,117 @@
+"""What jobs hold of meters, inside a transaction: reserved before a call, settled with its end."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from hermod.domain.job import AttemptState, Lease, Metered
+from hermod.domain.meter import (
+    EMPTY,
+    Hold,
+    Meter,
+    Refusal,
+    Unit,
+    is_estimate,
+    refusal,
+    rolled,
+    settled,
+)
+from hermod.store.sqlite.transaction import Transaction, fence
+
+
+class Reserve(NamedTuple):
+    lease: Lease
+    holds: tuple[Hold, ...]
+
+
+def reserve(tx: Transaction, calls: Sequence[Reserve]) -> list[tuple[Refusal, ...] | None]:
+    results: list[tuple[Refusal, ...] | None] = []
+    for lease, holds in calls:
+        rows = tx.rows("leased", fence(lease))
+        results.append(None if not rows else ())
+        for seq, held in rows:
+            # Whatever it holds is this attempt's: the one before settled its own.
+            if holds and not held:
+                results[-1] = refused = take(tx, seq, holds)
+                if not refused:
+                    tx.run("set_held", (True, seq))
+    return results
+
+
+def take(tx: Transaction, seq: int, holds: Sequence[Hold]) -> tuple[Refusal, ...]:
+    """Reserve all of it, or nothing: the refusals. Whoever took it flags the job."""
+    wanted = {hold.meter_id: hold for hold in holds}
+    meters = {id_: rolled(_meter(tx, id_), hold.window, tx.now) for id_, hold in wanted.items()}
+    refusals = [refusal(hold, meters[id_], tx.now) for id_, hold in wanted.items()]
+    refused = tuple(each for each in refusals if each is not None)
+    if not refused:
+        for id_, hold in wanted.items():
+            meter = meters[id_]
+            tx.run(
+                "put_meter",
+                (id_, meter.began_at, meter.used, meter.reserved + hold.amount, meter.total),
+            )
+            tx.run("insert_hold", (seq, id_, hold.unit.value, hold.amount))
+    return refused
+
+
+def _meter(tx: Transaction, meter_id: str) -> Meter:
+    rows = tx.rows("read_meter", (meter_id,))
+    return Meter(*rows[0]) if rows else EMPTY
+
+
+def settle(tx: Transaction, seq: int, n: int) -> int:
+    """Settle what a job holds by how its attempt `n` has ended; how many holds there were.
+
+    Where the store has no such attempt, nobody knows: the job is gone, or was never begun and
+    holds nothing but its place in the queue.
+    """
+    state, metered = _outcome(tx, seq, n)
+    cost_usd_nanos: int | None = None
+    estimated = False
+    holds = tx.rows("holds", (seq,))
+    for meter_id, name, amount in holds:
+        unit = Unit(name)
+        used = settled(unit, amount, state, metered)
+        tx.run("settle_meter", (amount, used, meter_id))
+        if is_estimate(unit, amount, state, metered):
+            estimated = True
+            if unit is Unit.USD_NANOS:
+                cost_usd_nanos = max(used, cost_usd_nanos or 0)
+    tx.run("delete_holds", (seq,))
+    tx.run("set_held", (False, seq))
+    if estimated:
+        _show_estimate(tx, seq, n, cost_usd_nanos, metered)
+    return len(holds)
+
+
+def _outcome(tx: Transaction, seq: int, n: int) -> tuple[AttemptState, Metered | None]:
+    rows = tx.rows("outcome", (seq, n))
+    if not rows:
+        return AttemptState.UNKNOWN, None
+    ((state, input_tokens, output_tokens, cost_usd_nanos),) = rows
+    if input_tokens is None:
+        return AttemptState(state), None
+    return AttemptState(state), Metered(input_tokens, output_tokens, cost_usd_nanos)
+
+
+def _show_estimate(
+    tx: Transaction, seq: int, n: int, cost_usd_nanos: int | None, metered: Metered | None
+) -> None:
+    """Let the attempt and its job cost what was charged, in place of what was metered."""
+    tx.run("estimate_attempt", (cost_usd_nanos, seq, n))
+    if cost_usd_nanos is not None and metered is not None:
+        cost_usd_nanos -= metered.cost_usd_nanos or 0
+    tx.run("estimate_job", (cost_usd_nanos, seq))
+
+
+def settle_leftovers(tx: Transaction, calls: Sequence[tuple[int, ...]]) -> list[int]:
+    """Settle what these jobs hold, as far as they have ended or are gone."""
+    results: list[int] = []
+    for seqs in calls:
+        n_holds = 0
+        for seq in seqs:
+            ((attempt, completed_at),) = tx.rows("last_attempt", (seq,)) or ((0, 0),)
+            if completed_at is not None:
+                n_holds += settle(tx, seq, attempt)
+        results.append(n_holds)
+    return results
