@@ -149,22 +149,50 @@ FULL: dict[str, object] = {
     "config_store": {"enabled": True, "type": "sqlite", "config": {"path": "config.db"}},
     "logs_store": {"enabled": True, "type": "postgres", "config": {"host": "db"}},
     "governance": {
-        "virtual_keys": [{"id": "vk-1", "name": "a", "value": "env.NOT_SET"}],
-        "teams": [],
-        "customers": [],
-        "budgets": [],
-        "rate_limits": [],
-        "model_configs": [],
-        "providers": [],
+        "virtual_keys": [
+            {
+                "id": "vk-1",
+                "name": "a",
+                "description": "d",
+                "value": "env.THE_VALUE",
+                "is_active": True,
+                "expires_at": "2030-01-31T00:00:00Z",
+                "team_id": "t-1",
+                "budget": {"max_limit": 10, "reset_duration": "1M", "calendar_aligned": True},
+                "rate_limit_id": "r-1",
+                "max_parallel_jobs": 3,
+                "max_pending_jobs": 30,
+                "on_limit": "reject",
+                "mcp_configs": [],
+                "provider_configs": [
+                    {
+                        "provider": "openai",
+                        "weight": 0.5,
+                        "allowed_models": ["*"],
+                        "blacklisted_models": ["o1"],
+                        "key_ids": ["k-1"],
+                        "budget_id": "b-1",
+                        "rate_limit": {"token_max_limit": 9, "token_reset_duration": "1h"},
+                    }
+                ],
+            }
+        ],
+        "teams": [{"id": "t-1", "name": "t", "customer_id": "c-1"}],
+        "customers": [{"id": "c-1", "name": "c"}],
+        "budgets": [{"id": "b-1", "max_limit": 1.5, "reset_duration": "1d"}],
+        "rate_limits": [
+            {"id": "r-1", "request_max_limit": 5, "request_reset_duration": "1m"},
+        ],
+        "model_configs": [{"id": "m-1", "model_name": "gpt-4o", "provider": "openai"}],
+        "providers": [{"name": "openai"}],
         "routing_rules": [],
         "auth_config": {
-            "admin_username": "env.NOT_SET",
-            "admin_password": "env.NOT_SET",
-            "is_enabled": False,
+            "admin_username": "root",
+            "admin_password": "env.THE_KEY",
+            "is_enabled": True,
             "disable_auth_on_inference": True,
         },
     },
-    "auth_config": {"is_enabled": False},
     "webhooks": [{"name": "w", "url": "https://example.com", "events": ["async.completed"]}],
     "plugins": [{"name": "telemetry", "enabled": True}],
     "mcp": {"client_configs": []},
@@ -207,10 +235,43 @@ FULL: dict[str, object] = {
                 "request_usd": 0.001,
             }
         },
-        "on_limit": "delay",
+        "on_limit": "reject",
+        "empty_lists": "none",
+        "assumed_output_tokens": 1000,
+        "auth": {
+            "issuer": "gateway",
+            "audience": "gateway",
+            "token_life": "30d",
+            "jwt": {
+                "issuers": [
+                    {
+                        "issuer": "https://idp.example/",
+                        "audience": ["a", "b"],
+                        "algorithms": ["RS256"],
+                        "jwks_url": "https://idp.example/keys",
+                        "allow_insecure": False,
+                        "leeway_seconds": 30,
+                        "max_lifetime": "12h",
+                        "claims": {
+                            "virtual_key": ["vk"],
+                            "tenant": "org",
+                            "role": "role",
+                            "scope": "scp",
+                        },
+                        "admin": {"role": ["admin"], "scope": ["gateway:admin"]},
+                        "unmapped": "auto_register",
+                        "template": "vk-1",
+                    }
+                ]
+            },
+        },
     },
 }
-FULL_ENVIRON = {"MAIN_KEY": "sk-main", "THE_KEY": "at rest"}
+FULL_ENVIRON = {
+    "MAIN_KEY": "sk-main",
+    "THE_KEY": "at rest, and long",
+    "THE_VALUE": "sk-bf-11111111-2222-3333-4444-555555555555",
+}
 
 
 def test_a_file_with_every_documented_key_loads_without_a_warning(tmp_path: Path) -> None:
@@ -245,13 +306,11 @@ def test_what_this_release_does_not_act_on_is_listed_with_a_reason(tmp_path: Pat
         "providers.runway",
         "config_store",
         "logs_store",
-        "governance",
         "webhooks",
         "plugins",
         "mcp",
         "vector_store",
         "framework",
-        "hermod.on_limit",
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 from hermod.config import CompatSettings
 from hermod.domain.forwarding import HeaderFilter, Names
 from hermod.domain.provider import Secret
-from tests.support.config import TOKEN, problems, read
+from tests.support.config import problems, read
 
 # Secrets
 
@@ -233,26 +233,3 @@ def test_an_attempt_that_outlasts_its_job_is_warned_of(tmp_path: Path) -> None:
     warnings = " ".join(read(tmp_path, config).warnings)
     assert "hermod.attempt_timeout_s: 600 s is longer than a whole job may take" in warnings
     assert "providers.vllm: an attempt of 90 s is longer than a whole job may take" in warnings
-
-
-DEMANDS: list[dict[str, object]] = [
-    {"client": {"enforce_auth_on_inference": True}},
-    {"client": {"enforce_governance_header": True}},
-    {"governance": {"auth_config": {"is_enabled": True, "admin_username": "a"}}},
-    {"auth_config": {"is_enabled": True}},
-    {"hermod": {"auth": {"jwt": {}}}},
-]
-
-
-@pytest.mark.parametrize("config", DEMANDS)
-def test_asked_for_authentication_warns_on_loopback_and_refuses_elsewhere(
-    tmp_path: Path, config: object
-) -> None:
-    assert "cannot check callers yet" in " ".join(read(tmp_path, config).warnings)
-    (problem,) = problems(tmp_path, config, TOKEN, {"host": "0.0.0.0"})
-    assert "cannot check callers yet" in problem
-
-
-def test_admin_authentication_alone_does_not_ask_to_check_callers(tmp_path: Path) -> None:
-    auth = {"is_enabled": True, "disable_auth_on_inference": True}
-    assert read(tmp_path, {"governance": {"auth_config": auth}}).warnings == ()

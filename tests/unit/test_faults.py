@@ -26,6 +26,7 @@ def of(reason: Reason, *, sent: bool = True, by_job_deadline: bool = False) -> F
         (Reason.INVALID, Retryable.NO),
         (Reason.TOO_LARGE, Retryable.NO),
         (Reason.BAD_ENCODING, Retryable.NO),
+        (Reason.NOT_PUBLIC, Retryable.NO),
     ],
 )
 def test_what_broke_on_the_way_decides_whether_to_try_again(

@@ -8,11 +8,12 @@ import pytest
 from hermod.calls.direct import HEADER_PROVIDED, DirectKeys, Opened, pace_of
 from hermod.clock import SystemClock
 from hermod.domain.errors import Refused
-from hermod.domain.job import Mode, NewJob, Principal
+from hermod.domain.job import Mode, NewJob
 from hermod.domain.job_secrets import JobSecrets
 from hermod.domain.options import NO_OPTIONS, Options
 from hermod.domain.outcome import Fault, Retryable
 from hermod.domain.provider import KeySettings, ProviderSettings, Secret
+from hermod.governance.identity import OPEN
 from hermod.jobs.intake import Asked, Intake, JobHeaders, JobSettings
 from hermod.kinds.chat_completion import CHAT_COMPLETION
 from hermod.kinds.kind import Checked
@@ -45,7 +46,7 @@ async def stored(
     body = b'{"model":"openai/any","messages":[{"role":"user"}]}'
     asked, checked = Asked(body), Checked(NAME, "any")
     return await intake.new_job(
-        CHAT_COMPLETION, checked, asked, Principal("default", "open"), headers, mode
+        CHAT_COMPLETION, checked, asked, OPEN, headers, mode
     )
 
 

@@ -26,6 +26,7 @@ EVERYTHING = Options(
     baggage="a=1",
     background=True,
     door="openai",
+    fallbacks=("openai/m", "groq/m"),
     sealed="v1:0:c2VhbGVk",
 )
 

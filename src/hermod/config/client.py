@@ -13,11 +13,21 @@ ENFORCING: Final = ("enforce_auth_on_inference", "enforce_governance_header", "e
 # A hundred years: beyond it, instants in microseconds would leave their 64 bits.
 _LONGEST_TTL_S: Final = 100 * 366 * 86_400
 _LATER: Final = "comes in a later release"
+_MCP: Final[tuple[tuple[str, type], ...]] = (
+    ("agent_depth", int),
+    ("tool_execution_timeout", int),
+    ("code_mode_binding_level", str),
+    ("tool_sync_interval", int),
+    ("disable_auto_tool_inject", bool),
+    ("enable_temp_token_auth", bool),
+    ("external_client_url", object),
+    ("server_auth_mode", str),
+)
 
 _CLIENT_LATER: Final[tuple[tuple[str, type, str, object], ...]] = (
     ("drop_excess_requests", bool, "a job waits in the store, it is never dropped", False),
     ("initial_pool_size", int, "Bifrost's memory pool only", None),
-    ("whitelisted_routes", list, _LATER, []),
+    ("whitelisted_routes", list, "which routes need no credential is fixed", []),
     ("allowed_headers", list, "a page that may ask may send any header", []),
     ("enable_logging", bool, "a job is its own log", True),
     ("disable_content_logging", bool, "a body is kept until its job has expired", False),
@@ -29,6 +39,10 @@ _CLIENT_LATER: Final[tuple[tuple[str, type, str, object], ...]] = (
     ("disable_db_pings_in_health", bool, _LATER, False),
     ("dump_errors_in_console_logs", bool, _LATER, False),
     ("hide_deleted_virtual_keys_in_filters", bool, _LATER, False),
+    ("dual_credential_conflict_behavior", str, "credentials of two callers are refused", "error"),
+    ("routing_chain_max_depth", int, "there are no routing rules", None),
+    *((f"mcp_{name}", kind, "there is no MCP gateway", None) for name, kind in _MCP),
+    ("oauth2_server_config", dict, "there is no MCP gateway", {}),
 )
 _COMPAT_LATER: Final = (
     ("should_convert_params", "each dialect converts what its upstream calls otherwise"),
@@ -37,8 +51,11 @@ _COMPAT_LATER: Final = (
 )
 
 
-def read_client(section: Section) -> ClientSettings:
-    """Everything under `client` that we act on; the rest is noted."""
+def read_client(section: Section, *, enforced: bool) -> ClientSettings:
+    """Everything under `client` that we act on; the rest is noted.
+
+    `enforced`: whether calls need a credential, as its switches say (`auth.is_enforced`).
+    """
     usual = ClientSettings()
     client = ClientSettings(
         async_job_result_ttl=section.integer(
@@ -54,11 +71,11 @@ def read_client(section: Section) -> ClientSettings:
         prometheus_labels=_names(section, "prometheus_labels"),
         compat=_compat(section.section("compat")),
         allow_direct_keys=section.flag("allow_direct_keys"),
+        written=frozenset(section.members),
+        enforce_auth_on_inference=enforced,
     )
     for key, kind, reason, neutral in _CLIENT_LATER:
         section.later(key, kind, reason, neutral)
-    for key in ENFORCING:
-        section.take(key)
     section.finish()
     return client
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from hermod.config.addresses import address_fault
-from hermod.config.section import Section
+from hermod.config.section import Section, did_you_mean
 from hermod.domain.headers import UNSENDABLE
 from hermod.domain.provider import CustomSettings, Row
 from hermod.kinds.registry import KIND_BY_TYPE
@@ -14,7 +14,7 @@ _REQUEST_TYPES: Final = frozenset(KIND_BY_TYPE)
 _CUSTOM_BASES: Final = (
     "openai", "anthropic", "bedrock", "cohere", "gemini", "huggingface", "replicate",
 )  # fmt: skip
-"""Shapes a custom provider may have (wire-contract 8.2)."""
+"""Shapes a custom provider usually has (wire-contract 8.2); any other provider's will do."""
 _OTHER_REQUESTS: Final = (
     "list_models", "count_tokens", "passthrough", "passthrough_stream", "websocket_responses",
     "realtime", "responses_retrieve", "responses_delete", "responses_cancel",
@@ -23,7 +23,9 @@ _OTHER_REQUESTS: Final = (
     "batch_cancel", "batch_delete", "batch_results", "file_upload", "file_list", "file_retrieve",
     "file_delete", "file_content", "container_create", "container_list", "container_retrieve",
     "container_delete", "container_file_create", "container_file_list",
-    "container_file_retrieve", "container_file_content", "container_file_delete",
+    "container_file_retrieve", "container_file_content", "container_file_delete", "compaction",
+    "cached_content_create", "cached_content_list", "cached_content_retrieve",
+    "cached_content_update", "cached_content_delete",
 )  # fmt: skip
 """Operations of Bifrost's that no asynchronous route has; a switch for one changes nothing."""
 _STREAMS: Final = frozenset(f"{name}_stream" for name in _REQUEST_TYPES)
@@ -31,7 +33,7 @@ _KNOWN_REQUESTS: Final = (*sorted(_REQUEST_TYPES), *sorted(_STREAMS), *_OTHER_RE
 
 
 def read_custom(
-    entry: Section, rows: Mapping[str, Row]
+    entry: Section, rows: Mapping[str, Row], known: frozenset[str]
 ) -> tuple[Row | None, CustomSettings | None]:
     """The row a provider of the operator's own speaks like, and what they said about it.
 
@@ -41,8 +43,13 @@ def read_custom(
     if section.take("base_provider_type") is None:
         section.problem(f"missing: one of {', '.join(_CUSTOM_BASES)}", "base_provider_type")
         return None, None
-    base = section.choice("base_provider_type", "", _CUSTOM_BASES)
-    if base and base not in rows:
+    base = section.text("base_provider_type") or ""
+    if base not in known or base == "mock":
+        section.problem(
+            f"expected {', '.join(_CUSTOM_BASES)} or another provider{did_you_mean(base, known)}",
+            "base_provider_type",
+        )
+    elif base not in rows:
         entry.ignored(f"the {base} adapter comes in a later release")
     if base not in rows:
         return None, None

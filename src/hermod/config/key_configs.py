@@ -5,11 +5,18 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
 from hermod.config.addresses import address_fault
-from hermod.config.section import Section
+from hermod.config.section import NO_ENVIRONMENT, Section
 from hermod.domain.provider import AzureKey, BedrockKey, VertexKey
 
 _WITH_URL: Final = ("ollama_key_config", "sgl_key_config", "vllm_key_config")
 _LATER: Final = ("bedrock_mantle_key_config", "openai_key_config", "replicate_key_config")
+_ALIAS_LATER: Final = (
+    "model_name", "model_family", "description", "region", "api_version", "anthropic_version",
+    "endpoint", "project_id", "project_number", "force_single_region", "inference_profile_arn",
+    "use_deployments_endpoint",
+)  # fmt: skip
+_REPLICATE: Final = "predictions are made by their models' names"
+_OF_KEY: Final = "an alias is a name, its model_id; the rest is said by a key"
 
 
 class About(NamedTuple):
@@ -37,6 +44,11 @@ def read_key_configs(key: Section) -> About:
         aliases |= _names(part, "deployments")
         if name == "openai_key_config":
             part.flag("use_responses_api")
+        elif name == "replicate_key_config":
+            part.later("use_deployments_endpoint", bool, _REPLICATE, neutral=False)
+        else:
+            for member in part.members.keys() - {"deployments"}:
+                part.ignored_in_each("its adapter comes in a later release", member)
         part.finish()
     return About(
         base_url or (azure.endpoint if azure else None), served, aliases, azure, bedrock, vertex
@@ -49,6 +61,9 @@ def address(section: Section, key: str) -> str | None:
     `env.NAME` of an unset variable is a problem here: the default address would get the key.
     """
     written = section.take(key)
+    if isinstance(written, str) and written.startswith("env.") and section.source.is_api:
+        section.problem(NO_ENVIRONMENT, key)
+        return None
     if isinstance(written, str) and written.startswith("env."):
         written = section.source.environ.get(written.removeprefix("env."), "")
         if not written:
@@ -98,8 +113,9 @@ def _bedrock(part: Section) -> BedrockKey:
         arn=_plain(part, "arn"),
         role_arn=_plain(part, "role_arn"),
         external_id=_plain(part, "external_id"),
-        role_session_name=_plain(part, "role_session_name"),
+        role_session_name=_plain(part, "role_session_name") or _plain(part, "session_name"),
     )
+    part.later("project_id", str, "Bedrock's projects come in a later release", neutral="")
     part.later("batch_s3_config", dict, "there are no batches", neutral={})
     if bool(found.access_key) != bool(found.secret_key):
         missing = "secret_key" if found.access_key else "access_key"
@@ -120,6 +136,7 @@ def _vertex(part: Section) -> VertexKey:
         region=_plain(part, "region"),
         auth_credentials=part.secret("auth_credentials"),
     )
+    part.later("force_single_region", bool, "the region is taken as it is", neutral=False)
     text = found.auth_credentials.reveal()
     if text and not _is_object(text):
         part.problem("is not the JSON of a service account", "auth_credentials")
@@ -139,11 +156,27 @@ def _is_object(text: str) -> bool:
 
 
 def _names(section: Section, key: str) -> dict[str, str]:
-    """Models and what they are called; a name that is no text is a problem of its place."""
+    """Models and what they are called: a name, or an object that has it as `model_id`."""
     part = section.section(key)
-    found = {name: text for name in part.members if (text := part.text(name))}
+    found: dict[str, str] = {}
+    for name in part.members:
+        text = _of_alias(part, name) if isinstance(part.take(name), dict) else part.text(name)
+        if text:
+            found[name] = text
     part.finish()
     return found
+
+
+def _of_alias(part: Section, name: str) -> str | None:
+    alias = part.section(name)
+    text = alias.text("model_id")
+    if not text:
+        alias.problem("missing: what the model is called there", "model_id")
+    said = [member for member in _ALIAS_LATER if alias.has(member)]
+    if said:
+        alias.ignored(_OF_KEY)
+    alias.finish()
+    return text
 
 
 def _address_and_model(key: Section) -> tuple[str | None, frozenset[str]]:

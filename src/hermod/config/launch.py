@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from hermod.config.addresses import is_loopback
 from hermod.config.database import Database, database_at, database_fault, default_url
 from hermod.config.document import NOWHERE, Document, Unreadable, read_document
 from hermod.config.section import Report, Section, did_you_mean
@@ -40,6 +39,8 @@ class Launch:
     processes: int
     log_level: str
     admin_token: Secret
+    host_given: "Choice"
+    """Where the host was said."""
 
 
 class Choice(NamedTuple):
@@ -139,13 +140,6 @@ def read_launch(
     host = host.strip().removeprefix("[").removesuffix("]")
     admin_token = Secret(environ.get("HERMOD_ADMIN_TOKEN", "").strip())
     role = _role(choices)
-    # What a worker answers needs no credential, so it asks for no secret either.
-    if not is_loopback(host) and not admin_token and role != "worker":
-        choices.problem(
-            given,
-            f"{host or 'an empty host'} can be reached from other machines: set HERMOD_ADMIN_TOKEN "
-            "to a secret of your own, or use 127.0.0.1",
-        )
     port, _ = choices.integer("port", 8080, 0, 65535)
     processes, _ = choices.integer("processes", 1, 1, 1024)
     launch = Launch(
@@ -157,6 +151,7 @@ def read_launch(
         processes=processes,
         log_level=_log_level(choices),
         admin_token=admin_token,
+        host_given=given,
     )
     _warn_of_misspelt_variables(environ, report)
     return launch
@@ -202,7 +197,8 @@ def _database(choices: Choices, app_dir: Path) -> Database:
 
 def _warn_of_misspelt_variables(environ: Mapping[str, str], report: Report) -> None:
     names = {f"HERMOD_{flag.upper()}" for flag in SERVE_FLAGS}
-    names |= {"HERMOD_ADMIN_TOKEN", "HERMOD_ENCRYPTION_KEY", "HERMOD_FAILPOINTS"}
+    names |= {"HERMOD_ADMIN_TOKEN", "HERMOD_FAILPOINTS"}
+    names |= {"HERMOD_ENCRYPTION_KEY", "HERMOD_ENCRYPTION_KEY_PREVIOUS"}
     for name in sorted(environ):
         # Others may have variables of that prefix; only what looks like a slip is worth a word.
         if name.startswith("HERMOD_") and name not in names and (hint := did_you_mean(name, names)):

@@ -7,14 +7,26 @@ from types import MappingProxyType
 from typing import Final
 
 from hermod.config.addresses import is_loopback
-from hermod.config.client import ENFORCING, read_client
+from hermod.config.auth import is_enforced, read_admin_login
+from hermod.config.client import read_client
 from hermod.config.document import Document
+from hermod.config.exposure import check_doors, check_files
+from hermod.config.governance import read_governance
 from hermod.config.launch import find_file, read_launch
+from hermod.config.names import About
 from hermod.config.prices import read_prices
 from hermod.config.providers import read_providers, unconfigured
 from hermod.config.section import Report, Section, Source, in_file_order
-from hermod.config.settings import ClientSettings, HermodSettings, Loaded, Settings
+from hermod.config.settings import (
+    AuthSettings,
+    ClientSettings,
+    HermodSettings,
+    Loaded,
+    Settings,
+)
+from hermod.config.tokens import check_templates, read_tokens
 from hermod.domain.errors import ConfigError
+from hermod.domain.governance import VirtualKey
 from hermod.domain.provider import Row, Secret
 
 _DAY_S: Final = 86_400
@@ -31,13 +43,21 @@ _TOP_LATER: Final[tuple[tuple[str, type, str], ...]] = (
     ("server", dict, "Bifrost's web server only"),
     ("source_of_truth", str, "the file is never copied into the database"),
     ("env_label", str, "the dashboard comes in a later release"),
+    ("access_profiles", list, "a virtual key says itself what it may do"),
+    ("alerting", dict, "alerts come from what reads /metrics"),
+    ("audit_logs", dict, "changes over the API are kept in the database, and not sent on"),
+    ("circuit_breaker_config", dict, "calls begin carefully, and slow down where one fails"),
+    ("cluster_config", dict, "gateways share a database, they need not know each other"),
+    ("feature_flags", dict, "there are none"),
+    ("guardrails_config", dict, "there are no guardrails: what callers send is not looked at"),
+    ("large_payload_optimization", dict, "large bodies are spooled always"),
+    ("load_balancer_config", dict, "keys and providers are chosen by weight and by how they do"),
+    ("scim_config", dict, "there are no users: see hermod.auth.jwt"),
+    ("skills_registry", dict, "there are no skills"),
+    ("websocket", dict, "there are no WebSockets"),
 )
 """Whole sections of Bifrost's file that are known and not acted on yet."""
 
-_GOVERNANCE: Final = (
-    "virtual_keys", "teams", "customers", "budgets", "rate_limits", "model_configs", "providers",
-    "routing_rules", "business_units", "roles", "pricing_overrides",
-)  # fmt: skip
 _BACKOFFS: Final = ("retry_backoff_initial_ms", "retry_backoff_max_ms")
 _CLOUD: Final = re.compile(r"AWS_|AZURE_|GOOGLE_|CLOUDSDK_|GCE_|IDENTITY_|MSI_|HOME$")
 """Variables that say how a machine proves who it is."""
@@ -71,10 +91,16 @@ def load(
     ours, theirs = top.section("hermod"), top.section("client")
     launch = read_launch(flags, environ, ours, app_dir)
     loopback = is_loopback(launch.host)
-    client = read_client(theirs)
+    client = read_client(theirs, enforced=is_enforced(theirs, top))
     prices = read_prices(ours)
-    hermod = _hermod(ours, client)
+    tokens = read_tokens(ours.section("auth"))
+    hermod = _hermod(ours, client, version=top.integer("version", 2, 1, 2))
     found = read_providers(top.section("providers"), hermod, rows, known)
+    governs = top.section("governance")
+    login = read_admin_login(governs, top)
+    about = About(found.providers, known, launch.admin_token, hermod.empty_lists)
+    entities = read_governance(governs, about)
+    governs.finish()
     settings = Settings(
         host=launch.host,
         port=launch.port,
@@ -90,6 +116,7 @@ def load(
         loopback=loopback,
         admin_token=launch.admin_token,
         encryption_key=_encryption_key(top),
+        encryption_key_previous=_previous_key(top),
         client=client,
         hermod=hermod,
         providers=MappingProxyType(found.providers),
@@ -98,12 +125,34 @@ def load(
             unconfigured(rows, found.providers, hermod) if client.allow_direct_keys else {}
         ),
         prices=prices,
+        auth=AuthSettings(
+            jwt_issuers=tokens.issuers,
+            own_issuer=tokens.own_issuer,
+            own_audience=tokens.own_audience,
+            token_life_s=tokens.token_life_s,
+            admin_username=login.username,
+            admin_password=login.password,
+            admin_enabled=login.enabled,
+            auth_on_inference=login.enabled and not login.leaves_inference_open,
+        ),
+        governance=entities,
         cloud={name: text for name, text in environ.items() if _CLOUD.match(name)},
     )
-    _demands_for_authentication(top, theirs, ours, loopback=loopback)
+    check_doors(
+        launch,
+        login,
+        theirs,
+        allowed_origins=client.allowed_origins,
+        loopback=loopback,
+        enforced=client.enforce_auth_on_inference,
+    )
+    keys = [entity for entity in entities if isinstance(entity, VirtualKey)]
+    check_templates(
+        ours.section("auth"), tokens, {text: key for key in keys for text in (key.id, key.name)}
+    )
+    check_files(settings, report, login.section)
     _cross_check(ours, settings)
     _keys_to_keep(theirs, settings)
-    top.integer("version", 2, 1, 2)
     for key, kind, reason in _TOP_LATER:
         top.later(key, kind, reason)
     top.finish()
@@ -112,7 +161,9 @@ def load(
     return Loaded(settings, in_file_order(report.warnings), tuple(report.ignored))
 
 
-def _hermod(section: Section, client: ClientSettings) -> HermodSettings:
+def _hermod(section: Section, client: ClientSettings, *, version: int) -> HermodSettings:
+    """Our own section. `version` is that of Bifrost's file: 1 gives empty lists the meaning of its
+    releases until 1.4, where nothing else is said."""
     usual = HermodSettings()
     hermod = HermodSettings(
         lease_s=section.number("lease_s", usual.lease_s, 0.1, _DAY_S),
@@ -149,9 +200,14 @@ def _hermod(section: Section, client: ClientSettings) -> HermodSettings:
         synchronous=section.choice("synchronous", usual.synchronous, ("FULL", "EXTRA", "NORMAL")),
         mock=section.flag("mock", default=usual.mock),
         strict_prices=section.flag("strict_prices", default=usual.strict_prices),
+        on_limit=section.choice("on_limit", usual.on_limit, ("delay", "reject")),
+        empty_lists=section.choice(
+            "empty_lists", "all" if version == 1 else usual.empty_lists, ("none", "all")
+        ),
+        assumed_output_tokens=section.integer(
+            "assumed_output_tokens", usual.assumed_output_tokens, 1, 10_000_000
+        ),
     )
-    section.later("on_limit", str, "limits come in a later release")
-    section.take("auth")
     section.finish()
     return hermod
 
@@ -165,36 +221,12 @@ def _encryption_key(top: Section) -> Secret:
     return top.secret("encryption_key") or Secret(environ.get("BIFROST_ENCRYPTION_KEY", ""))
 
 
-def _demands_for_authentication(
-    top: Section, client: Section, ours: Section, *, loopback: bool
-) -> None:
-    """What asks us to check callers, which this release cannot do for model calls.
-
-    On loopback that is worth a warning. Elsewhere nothing starts: whoever asked for a locked door
-    must not get an open one.
-    """
-    governance = top.section("governance")
-    for key in _GOVERNANCE:
-        governance.take(key)
-    demands = [(client, key) for key in ENFORCING if client.flag(key)]
-    for section in (governance.section("auth_config"), top.section("auth_config")):
-        enabled = section.flag("is_enabled")
-        if enabled and not section.flag("disable_auth_on_inference"):
-            demands.append((section, "is_enabled"))
-        for key in ("admin_username", "admin_password", "disable_auth_on_inference"):
-            section.take(key)
-        section.finish()
-    governance.finish()
-    if ours.take("auth"):
-        demands.append((ours, "auth"))
-    for section, key in demands:
-        text = "this release cannot check callers yet, every request is accepted"
-        if loopback:
-            section.warn(text, key)
-        else:
-            section.problem(f"{text}: bind to 127.0.0.1, or turn this off", key)
-    if governance.members:
-        top.ignored("virtual keys, budgets and limits come in a later release", "governance")
+def _previous_key(top: Section) -> Secret:
+    """The one that it took the place of, while there is something sealed with it."""
+    if ours := top.source.environ.get("HERMOD_ENCRYPTION_KEY_PREVIOUS"):
+        top.take("encryption_key_previous")
+        return Secret(ours)
+    return top.secret("encryption_key_previous")
 
 
 def _keys_to_keep(client: Section, settings: Settings) -> None:

@@ -49,11 +49,11 @@ def read_providers(
             continue
         written[name] = key
         entry = section.section(key)
-        row, custom = _shape(name, entry, rows, known)
+        row, custom = shape_of(name, entry, rows, known)
         if name not in known and _NAME.fullmatch(name):
             custom_names.add(name)
         if row is not None:
-            providers[name] = _provider(name, entry, row, custom, defaults)
+            providers[name] = read_provider(name, entry, row, custom, defaults)
             entry.finish()
     for name, row in rows.items():
         if name not in written and (found := _from_environment(section, row, defaults)):
@@ -72,7 +72,7 @@ def unconfigured(
     }
 
 
-def _shape(
+def shape_of(
     name: str, entry: Section, rows: Mapping[str, Row], known: frozenset[str]
 ) -> tuple[Row | None, CustomSettings | None]:
     """The row a provider speaks like; None when there is nothing to configure."""
@@ -96,13 +96,14 @@ def _shape(
             '"custom_provider_config": {"base_provider_type": "openai"})'
         )
     else:
-        return read_custom(entry, rows)
+        return read_custom(entry, rows, known)
     return None, None
 
 
-def _provider(
+def read_provider(
     name: str, entry: Section, row: Row, custom: CustomSettings | None, defaults: HermodSettings
 ) -> ProviderSettings:
+    """One provider. `entry` is still to be finished."""
     network = entry.section("network_config")
     capacity = entry.section("concurrency_and_buffer_size")
     skip_verify = network.flag("insecure_skip_verify")
@@ -134,6 +135,8 @@ def _provider(
         ca_cert_pem=ca_cert_pem,
         proxy=_proxy(entry),
         custom=custom,
+        # An address that stands in the file may be private without being asked (design.md 3.4).
+        public_only=not network.flag("allow_private_network") and entry.source.is_api,
     )
     if not found.keyless and not any(key.usable for key in found.keys):
         entry.warn("has no usable key: its jobs will fail until it has one", "keys")
@@ -145,8 +148,6 @@ def _provider(
     network.later("keep_alive_timeout_in_seconds", int, "left to the connection pool")
     network.later("enforce_http2", bool, "HTTP/1.1 only", neutral=False)
     network.later("beta_header_overrides", dict, "comes with the Anthropic adapter", neutral={})
-    # An address that stands in this file may be private without being asked (design.md 3.4).
-    network.flag("allow_private_network")
     network.finish()
     capacity.finish()
     return found

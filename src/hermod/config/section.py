@@ -6,6 +6,7 @@ in the wrong place must not end up in a log.
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar, cast
@@ -13,11 +14,19 @@ from typing import Final, NamedTuple, TypeVar, cast
 from hermod.config.document import NOWHERE, Document, JsonPath, dotted
 from hermod.config.settings import Ignored
 from hermod.domain.duration import go_duration_s
-from hermod.domain.provider import Secret
+from hermod.domain.headers import SECRET_NAME
+from hermod.domain.provider import NO_SECRET, Secret
 
 _Default = TypeVar("_Default")
 _COMMENT: Final = ("$", "_", "//", "#")
 """Members that begin so are remarks (`$schema`, `_comment`): JSON has no other place for them."""
+_INDEX: Final = re.compile(r"\[[0-9]+\]")
+_NEUTRAL: Final[tuple[object, ...]] = (None, False, 0, "", [], {})
+_VAULT: Final = "vault."
+NO_ENVIRONMENT: Final = (
+    "the gateway's environment is not read for what comes over the API: give the value itself, or "
+    "configure the provider in the file"
+)
 
 
 class Note(NamedTuple):
@@ -34,6 +43,8 @@ class Report:
     problems: list[Note] = field(default_factory=list[Note])
     warnings: list[Note] = field(default_factory=list[Note])
     ignored: list[Ignored] = field(default_factory=list[Ignored])
+    plain_secrets: set[JsonPath] = field(default_factory=set[JsonPath])
+    """Where the file holds a secret itself, and not the name of a variable."""
 
     def problem(self, text: str, at: tuple[int, int] = NOWHERE) -> None:
         """Something that must be put right before anything starts."""
@@ -56,6 +67,9 @@ class Source:
     document: Document
     environ: Mapping[str, str]
     report: Report
+    is_api: bool = False
+    """Whether it is no file of the operator's but came over the API: it may not name variables of
+    the environment, and has no member that is not known."""
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
@@ -108,13 +122,27 @@ class Section:
         """Something that is understood and not acted on."""
         self.source.report.ignored.append(Ignored(dotted((*self.path, *steps)), reason))
 
+    def ignored_in_each(self, reason: str, key: str) -> None:
+        """The same of an element of a list: told once for all of them, and not when it is empty."""
+        if self.take(key) in _NEUTRAL:
+            return
+        told = Ignored(_INDEX.sub("[*]", dotted((*self.path, key))), reason)
+        if told not in self.source.report.ignored:
+            self.source.report.ignored.append(told)
+
     def finish(self) -> None:
-        """Warn of every member that nobody asked for."""
+        """Warn of every member that nobody asked for; over the API it is a problem."""
         for key in self.members:
-            if key not in self._asked and not key.startswith(_COMMENT):
+            if key not in self._asked and self.source.is_api:
+                self.problem(f"unknown field{did_you_mean(key, self._asked)}", key)
+            elif key not in self._asked and not key.startswith(_COMMENT):
                 self.warn(f"unknown key, not read{did_you_mean(key, self._asked)}", key)
 
     # Reading
+
+    def has(self, key: str) -> bool:
+        """Whether it is there."""
+        return self.take(key) is not None
 
     def take(self, key: str) -> object:
         """The raw value, None when absent."""
@@ -201,6 +229,11 @@ class Section:
                 self.expected("a string", item, key, index)
         return found
 
+    def words(self, key: str) -> tuple[str, ...]:
+        """A string or an array of strings; empty when absent."""
+        value = self.take(key)
+        return (value,) if isinstance(value, str) else self.texts(key)
+
     def section(self, key: str) -> "Section":
         """The object under `key`, or an absent one."""
         value = self.take(key)
@@ -233,22 +266,29 @@ class Section:
         value = self.take(key)
         if isinstance(value, dict):
             parts = Section(self.source, (*self.path, key), cast("dict[str, object]", value))
-            literal, name = parts.text("value") or "", parts.text("env_var") or ""
-            from_env = parts.flag("from_env")
+            value = _reference(parts)
             parts.finish()
-            if name and (from_env or literal in ("", name)):
-                return self._from_environment(name.removeprefix("env."), key)
-            value = literal
         if value is None:
-            return Secret()
+            return NO_SECRET
         if not isinstance(value, str):
             self.expected('a string, or "env.NAME"', value, key)
-            return Secret()
+            return NO_SECRET
         if value.startswith("env."):
             return self._from_environment(value.removeprefix("env."), key)
+        if value.startswith(_VAULT) and self.source.is_api:
+            self.problem("vaults are not read: give the value itself", key)
+            return NO_SECRET
+        if value.startswith(_VAULT):
+            self.warn('vaults are not read, so this is empty: use "env.NAME"', key)
+            return NO_SECRET
+        if value and (key == "value" or SECRET_NAME.search(key)):
+            self.source.report.plain_secrets.add((*self.path, key))
         return Secret(value)
 
     def _from_environment(self, name: str, key: str) -> Secret:
+        if self.source.is_api:
+            self.problem(NO_ENVIRONMENT, key)
+            return NO_SECRET
         value = self.source.environ.get(name, "")
         if not value:
             self.warn(f"env.{name} is not set in the environment, so this is empty", key)
@@ -263,6 +303,19 @@ class Section:
             self.expected(_KINDS[kind], value, key)
         elif value != neutral:
             self.ignored(reason, key)
+
+
+def _reference(parts: Section) -> str:
+    """The object form of a secret as the string it stands for."""
+    literal, name = parts.text("value") or "", parts.text("env_var") or ""
+    from_env = parts.flag("from_env")
+    reference = parts.text("ref") or ""
+    kind = parts.choice("type", "plain_text", ("plain_text", "env", "vault"))
+    if name and (from_env or literal in ("", name)):
+        return f"env.{name.removeprefix('env.')}"
+    if kind != "plain_text":
+        return f"{kind}.{(reference or literal).removeprefix(f'{kind}.')}"
+    return literal or reference
 
 
 _KINDS: Final[Mapping[type, str]] = {

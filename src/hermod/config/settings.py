@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hermod.domain.forwarding import HeaderFilter
+from hermod.domain.governance import Entity
+from hermod.domain.jwt import TOKEN_LIFE_S, JwtIssuer, JwtSettings
 from hermod.domain.price import OwnPrice
-from hermod.domain.provider import ProviderSettings, Secret
+from hermod.domain.provider import NO_SECRET, ProviderSettings, Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,10 @@ class ClientSettings:
     compat: CompatSettings = field(default_factory=CompatSettings)
     allow_direct_keys: bool = False
     """Whether callers may bring keys of providers."""
+    written: frozenset[str] = frozenset()
+    """Which members the file has: nobody changes those over the API."""
+    enforce_auth_on_inference: bool = False
+    """Whether calls and jobs need a credential also where access would be open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,35 @@ class HermodSettings:
     """Whether the built-in `mock/*` models answer."""
     strict_prices: bool = False
     """Whether a model without a known price is refused."""
+    on_limit: str = "delay"
+    """What a job does at a limit, unless its key says it: `delay` waits, `reject` fails."""
+    empty_lists: str = "none"
+    """What a virtual key's empty lists allow: `none`, or `all` as in Bifrost 1.4 (design.md 8,
+    27)."""
+    assumed_output_tokens: int = 4096
+    """What is reserved for an answer whose request names no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """How callers and admins prove who they are, beside virtual keys and the admin token."""
+
+    jwt_issuers: tuple[JwtIssuer, ...] = ()
+    own_issuer: str = "hermod"
+    """`iss` of tokens that the gateway makes."""
+    own_audience: str = "hermod"
+    token_life_s: float = TOKEN_LIFE_S
+    admin_username: str = ""
+    admin_password: Secret = NO_SECRET
+    admin_enabled: bool = False
+    """Whether that name and password let an admin in (`auth_config.is_enabled`)."""
+    auth_on_inference: bool = False
+    """Whether `auth_config` asks calls and jobs for a credential."""
+
+    @property
+    def jwt(self) -> JwtSettings:
+        """What of it is about tokens."""
+        return JwtSettings(self.jwt_issuers, self.own_issuer, self.own_audience, self.token_life_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +158,20 @@ class Settings:
     may not."""
     prices: Mapping[str, OwnPrice] = field(default_factory=dict[str, OwnPrice])
     """`hermod.prices`: what models cost, by `provider/model`; a `*` at the end is any rest."""
+    auth: AuthSettings = field(default_factory=AuthSettings)
+    governance: tuple[Entity, ...] = ()
+    """What the file says of virtual keys, teams, customers and limits. Never written to the
+    database (design.md 8, 26)."""
+    encryption_key_previous: Secret = NO_SECRET
+    """Opens what was sealed before the key was changed."""
     cloud: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     """What the environment says of the clouds' own credentials (`AWS_…`, `AZURE_…`, …)."""
+
+    @property
+    def enforced(self) -> bool:
+        """Whether calls and jobs need a credential (wire-contract 9, 10.4; design.md 5)."""
+        asked = self.client.enforce_auth_on_inference or self.auth.auth_on_inference
+        return asked or not self.loopback
 
 
 class Ignored(NamedTuple):

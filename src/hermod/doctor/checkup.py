@@ -17,6 +17,7 @@ from hermod.doctor.finding import Finding, Grade, Group
 from hermod.doctor.keys import REPLY_BYTES, Trials, of_clock
 from hermod.domain.clock import Clock
 from hermod.domain.errors import StoreError, StoreMisconfigured
+from hermod.domain.governance import VirtualKey
 from hermod.domain.provider import ProviderSettings
 from hermod.net.client import HttpClient
 from hermod.net.messages import Limits, NetError, Request
@@ -145,6 +146,7 @@ def configured(loaded: Loaded) -> list[Finding]:
     if not found:
         name = str(settings.config_file) if settings.config_file else "no file, all defaults"
         found.append(_of_configuration(Grade.OK, "config", name))
+    found.append(_callers(settings))
     if not settings.loopback:
         found.append(_exposure(settings))
     if not settings.providers:
@@ -160,6 +162,24 @@ def configured(loaded: Loaded) -> list[Finding]:
             )
         )
     return found
+
+
+def _callers(settings: Settings) -> Finding:
+    """Who may call, as the file and the environment say."""
+    keys = [each for each in settings.governance if isinstance(each, VirtualKey)]
+    issuers, auth = settings.auth.jwt_issuers, settings.auth
+    said = [f"{len(keys)} virtual key{'s' * (len(keys) != 1)} in the file"]
+    said += [f"tokens of {len(issuers)} issuer{'s' * (len(issuers) != 1)}"] if issuers else []
+    said += ["an admin's token"] if settings.admin_token else []
+    said += ["an admin's login"] if auth.admin_enabled else []
+    if not settings.enforced:
+        text = f"calls need no credential; {', '.join(said)}"
+        return _of_configuration(Grade.OK, "callers", text)
+    text = f"calls need a credential: {', '.join(said)}"
+    if keys or issuers or settings.admin_token or auth.admin_enabled:
+        return _of_configuration(Grade.OK, "callers", text)
+    remedy = "set HERMOD_ADMIN_TOKEN, with which keys are made, or write governance.virtual_keys"
+    return _of_configuration(Grade.WARNING, "callers", text, remedy)
 
 
 def _exposure(settings: Settings) -> Finding:

@@ -1,1 +1,1 @@
-"""Who may do what. In this release: anybody on this machine, or whoever has the admin token."""
+"""Who may do what, and what it may cost."""

@@ -20,6 +20,8 @@ from hermod.kinds.shapes import ABSENT, Shapes, Strings
 MODEL_LENGTH_MAX: Final = 2048
 """Characters of `model`: it is part of the small hot row of a job, and longer ones do not exist."""
 
+NOT_A_MODEL: Final = "model should be in provider/model format"
+
 _looks_whole: Final = re.compile(r"[+-]?[0-9]{1,64}").fullmatch
 _INT64: Final = range(-(2**63), 2**63)
 _SHOWN: Final = 40
@@ -191,10 +193,20 @@ def check_integers(form: Form, fields: Mapping[str, FormField]) -> None:
             raise bad_request(f"invalid {name} value: {value[:_SHOWN]!r} is not an integer")
 
 
+NO_PROVIDER: Final = ""
+"""Among the known providers: models may come without a prefix, to be placed by who knows more."""
+
+
 def split_model(model: str | None, known_providers: Container[str]) -> Checked:
-    """The provider and what follows the first slash (wire-contract 8.1)."""
-    provider, _, name = (model or "").partition("/")
+    """The provider and what follows the first slash (wire-contract 8.1).
+
+    Where models may come without a prefix (8.3), the provider of one is `NO_PROVIDER`.
+    """
+    whole = model or ""
+    provider, _, name = whole.partition("/")
+    if (not name or provider not in known_providers) and NO_PROVIDER in known_providers:
+        provider, name = NO_PROVIDER, whole
     # PostgreSQL cannot store a NUL in a text.
     if not name or "\0" in name or len(name) > MODEL_LENGTH_MAX or provider not in known_providers:
-        raise bad_request("model should be in provider/model format")
+        raise bad_request(NOT_A_MODEL)
     return Checked(provider, name)
