@@ -10,8 +10,8 @@ from typing import Final
 from msgspec import structs
 
 from hermod.calls.credentials import CredentialError, Credentials, secrets_in
-from hermod.calls.direct import HEADER_PROVIDED, DirectKeys, pace_of
-from hermod.calls.fallbacks import fallbacks_of
+from hermod.calls.direct import DirectKeys, pace_of
+from hermod.calls.fallbacks import fallbacks_of, targets_of
 from hermod.calls.faults import (
     cannot_carry,
     credential_fault,
@@ -24,7 +24,7 @@ from hermod.calls.faults import (
 )
 from hermod.calls.forward import Forwarded, Stream, forward
 from hermod.calls.handles import opened, sealed
-from hermod.calls.keys import Chosen, choose_key, session_chance
+from hermod.calls.keys import Chosen, choose_key, may_use, session_chance
 from hermod.calls.limits import Heard, Limits, sign_of
 from hermod.calls.line import Line, line_of
 from hermod.calls.mocked import EVENTS, MockCall, ask_mock, too_large
@@ -37,8 +37,15 @@ from hermod.domain.failure import Failure
 from hermod.domain.job import Target
 from hermod.domain.options import NO_OPTIONS, Options
 from hermod.domain.outcome import Answer, Fault, Outcome, Retryable
-from hermod.domain.provider import KeySettings, ProviderSettings
+from hermod.domain.provider import (
+    HEADER_PROVIDED,
+    CustomSettings,
+    KeySettings,
+    ProviderSettings,
+    Row,
+)
 from hermod.domain.retry import RetryPolicy
+from hermod.domain.usage import Usage
 from hermod.kinds.kind import AnyKind
 from hermod.kinds.registry import KIND_BY_TYPE
 from hermod.net.client import HttpClient
@@ -72,7 +79,6 @@ class Caller:
         prices: Prices | None = None,
         direct: DirectKeys | None = None,
     ) -> None:
-        self._providers = providers
         self._client = client
         self._clock = clock
         self._settings = settings
@@ -82,13 +88,35 @@ class Caller:
         self._prices = prices
         self._reader = ReplyReader(clock, prices)
         self._limits = Limits(providers.values())
+        self._lines: dict[tuple[str, str | None], tuple[ProviderSettings, Line]] = {}
+        """Good for the provider beside them. One that began before a change may still look."""
+        self._ways: dict[tuple[str, str], tuple[Row, CustomSettings | None, Way | None]] = {}
+        self._go_by(providers)
+
+    def reconfigure(self, providers: Mapping[str, ProviderSettings]) -> None:
+        """Go by these from now on.
+
+        Calls under way go on as they began; what is known of a provider that is as it was stays.
+        """
+        before = self._providers
+        changed = frozenset(
+            name
+            for name in before.keys() | providers.keys()
+            if before.get(name) != providers.get(name)
+        )
+        for name in changed:
+            self._limits.reconfigure(name, before.get(name), providers.get(name))
+        self._lines = {known: it for known, it in self._lines.items() if known[0] not in changed}
+        self._ways = {known: it for known, it in self._ways.items() if known[0] not in changed}
+        self._go_by(providers)
+
+    def _go_by(self, providers: Mapping[str, ProviderSettings]) -> None:
         usable = {
             name: tuple(key for key in each.keys if key.usable) for name, each in providers.items()
         }
+        self._providers = providers
         self._key_ids = {name: tuple(key.id for key in keys) for name, keys in usable.items()}
         self._only = {name: Chosen(keys[0]) for name, keys in usable.items() if len(keys) == 1}
-        self._lines: dict[tuple[str, str | None], Line] = {}
-        self._ways: dict[tuple[str, str], Way | None] = {}
 
     def retry_policy(self, provider: str) -> RetryPolicy:
         """How often, and how long apart, calls to this provider are repeated."""
@@ -129,10 +157,20 @@ class Caller:
         """
         asked = Options.decode(options)
         found = await beside(len(body), fallbacks_of, body, asked.content_type)
+        if not found and asked.fallbacks:
+            found = targets_of(asked.fallbacks)
         known = self._providers.keys() | ({MOCK} if self._settings.mock else set[str]())
         if asked.sealed is not None and own in self._direct.unconfigured:
             known |= {own}
         return tuple(each if each.provider in known else None for each in found)
+
+    async def estimated_cost(self, target: Target, usage: Usage) -> int | None:
+        """What such a call would cost, in nano-dollars; None when its price is unknown."""
+        prices = self._prices
+        if prices is None:
+            return None
+        await prices.ready(target.provider)
+        return prices.cost(target.provider, target.model, usage, target.model)
 
     async def call(self, spec: CallSpec) -> Called:
         """One call. Cancelling it closes its connection."""
@@ -223,14 +261,18 @@ class Caller:
 
     def _way(self, provider: ProviderSettings, request_type: str) -> Way | None:
         known = provider.name, request_type
-        if known not in self._ways:
-            self._ways[known] = way_of(
-                provider,
-                request_type,
-                text_to_chat=self._settings.text_to_chat,
-                chat_to_responses=self._settings.chat_to_responses,
-            )
-        return self._ways[known]
+        found = self._ways.get(known)
+        # A provider with a caller's key is another one, of the same shape.
+        if found is not None and found[0] is provider.row and found[1] is provider.custom:
+            return found[2]
+        way = way_of(
+            provider,
+            request_type,
+            text_to_chat=self._settings.text_to_chat,
+            chat_to_responses=self._settings.chat_to_responses,
+        )
+        self._ways[known] = provider.row, provider.custom, way
+        return way
 
     def _only_key(
         self, provider: ProviderSettings, spec: CallSpec, options: Options, now_s: float
@@ -241,7 +283,7 @@ class Caller:
             return None
         if options.sealed is not None or options.key_id or options.key_name:
             return None
-        if not only.key.allows(spec.model):
+        if not only.key.allows(spec.model) or not may_use(only.key, spec.key_ids):
             return None
         return only if self._limits.wait_s(provider.name, only.key.id, now_s) <= 0 else None
 
@@ -266,6 +308,7 @@ class Caller:
                 key_id=None if spec.is_fallback else options.key_id,
                 dead=spec.dead,
                 tired=spec.tired,
+                only=spec.key_ids,
                 wait_s=lambda key: limits.wait_s(
                     name,
                     pace_of(key),
@@ -364,9 +407,11 @@ class Caller:
         known = provider.name, key.id if key is not None else None
         if known[1] == HEADER_PROVIDED:
             return line_of(provider, key)  # each caller's is another one
-        line = self._lines.get(known)
-        if line is None:
-            line = self._lines[known] = line_of(provider, key)
+        found = self._lines.get(known)
+        if found is not None and found[0] is provider:
+            return found[1]
+        line = line_of(provider, key)
+        self._lines[known] = provider, line
         return line
 
     async def _send(

@@ -13,14 +13,12 @@ from hermod.domain.failure import Failure
 from hermod.domain.job_secrets import JobSecrets
 from hermod.domain.options import Options
 from hermod.domain.outcome import Fault, Retryable
-from hermod.domain.provider import KeySettings, ProviderSettings
+from hermod.domain.provider import HEADER_PROVIDED, KeySettings, ProviderSettings
 from hermod.providers.registry import root_of
 from hermod.vault import Vault, VaultError
 
 log = logging.getLogger(__name__)
 
-HEADER_PROVIDED: Final = "header-provided"
-"""Name and id of such a key."""
 _UNREADABLE: Final = (
     "the provider key or the headers of this request cannot be decrypted ({}): the gateway's "
     "encryption key is not what it was when the request came; send it again"

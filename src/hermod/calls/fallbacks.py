@@ -1,5 +1,6 @@
 """Where else a request may go: its field `fallbacks` (wire-contract 8.4)."""
 
+from collections.abc import Sequence
 from typing import Final, cast
 
 import msgspec
@@ -27,12 +28,12 @@ def fallbacks_of(body: bytes, content_type: str | None) -> tuple[Target, ...]:
     In a form they are fields of that name, each one model or a JSON array of them.
     """
     if content_type is None:
-        return _targets(_read(body).fallbacks)
+        return targets_of(_read(body).fallbacks)
     found: list[object] = []
     for name, text in fields_and_files(body, content_type).fields:
         if name in _NAMES:
             found += _listed(text)
-    return _targets(found)
+    return targets_of(found)
 
 
 def _listed(text: str) -> list[object]:
@@ -44,11 +45,12 @@ def _listed(text: str) -> list[object]:
         return []
 
 
-def _targets(named: object) -> tuple[Target, ...]:
-    if not isinstance(named, list):
+def targets_of(named: object) -> tuple[Target, ...]:
+    """What a list names, in order; what names no model is passed over."""
+    if not isinstance(named, list | tuple):
         return ()
     found: list[Target] = []
-    for each in cast("list[object]", named)[:FALLBACKS_MAX]:
+    for each in cast("Sequence[object]", named)[:FALLBACKS_MAX]:
         text = each if isinstance(each, str) else _spelled_out(each)
         provider, _, model = text.partition("/")
         if provider and model and "\0" not in text and len(model) <= MODEL_LENGTH_MAX:

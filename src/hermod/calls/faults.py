@@ -10,6 +10,10 @@ from hermod.net.messages import NetError, Reason
 _UNREACHABLE = (
     "network error occurred while connecting to provider API (DNS lookup, connection refused, etc.)"
 )
+_NOT_PUBLIC = (
+    "the provider's address is not public, and it was configured without "
+    "network_config.allow_private_network"
+)
 _BROKEN = "failed to execute HTTP request to provider API"
 
 
@@ -31,6 +35,9 @@ def net_fault(error: NetError, *, timeout_s: float, by_job_deadline: bool) -> Fa
             failure = Failure(_UNREACHABLE, cause=error.reason.value, error_type="network_error")
             retryable = Retryable.NO if error.reason is Reason.TLS else Retryable.BACKOFF
             return Fault(failure, retryable, sent=error.sent)
+        case Reason.NOT_PUBLIC:
+            failure = Failure(_NOT_PUBLIC, error_type=error.reason.value)
+            return Fault(failure, sent=False)
         case Reason.STALE | Reason.BROKEN:
             failure = Failure(_BROKEN, cause=error.reason.value, error_type="network_error")
             return Fault(failure, Retryable.BACKOFF, sent=error.sent, unknown=error.sent)

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from typing import Final
 
 import msgspec
 
 from hermod.domain.failure import Failure
-from hermod.domain.provider import KeySettings, ProviderSettings
+from hermod.domain.provider import HEADER_PROVIDED, KeySettings, ProviderSettings
 
 _WITH_DEPLOYMENTS: Final = frozenset({"azure", "bedrock", "replicate", "vertex", "vllm"})
 """Providers where a model is served under a name of the key's own."""
@@ -34,6 +34,7 @@ def choose_key(
     key_id: str | None = None,
     dead: Container[str] = (),
     tired: str | None = None,
+    only: Collection[str] | None = None,
     wait_s: Callable[[KeySettings | None], float] | None = None,
 ) -> Chosen | Failure:
     """A key by weight, `chance` in [0, 1); a Failure where none fits.
@@ -41,14 +42,15 @@ def choose_key(
     Weights that are all zero count as equal. A caller may insist on one key, by its id or else by
     its name: it must be one that could have been chosen. `dead` are ids of keys that were refused
     for this job; `tired` is that of one which was told to slow down, and `wait_s` says how long a
-    key has to wait: both count only as long as there are others.
+    key has to wait: both count only as long as there are others. `only` are the ids or names of
+    the keys that who asks may use; None where he may use all.
     """
     present = [key for key in provider.keys if key.usable]
     if not present:
         if provider.keyless:
             return Chosen(None, 0, wait_s(None) if wait_s is not None else 0.0)
         return Failure(f"no keys found for provider: {provider.name} and model: {model}")
-    eligible = [key for key in present if key.allows(model)]
+    eligible = [key for key in present if key.allows(model) and may_use(key, only)]
     if not eligible:
         what = "model/deployment" if provider.row.name in _WITH_DEPLOYMENTS else "model"
         return Failure(f"no keys found that support {what}: {model}")
@@ -71,6 +73,11 @@ def choose_key(
     if key not in fresh:
         key = _weighted(fresh, chance)
     return Chosen(key, others, least_s)
+
+
+def may_use(key: KeySettings, only: Collection[str] | None) -> bool:
+    """Whether a key is among those that a virtual key permits. A caller's own always is."""
+    return only is None or key.id in only or key.name in only or key.id == HEADER_PROVIDED
 
 
 def _weighted(keys: Sequence[KeySettings], chance: float) -> KeySettings:

@@ -7,6 +7,7 @@ provider is called without one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -81,12 +82,25 @@ class Limits:
 
     def __init__(self, providers: Iterable[ProviderSettings] = ()) -> None:
         self._providers = {
-            each.name: Provider(
-                each.concurrency,
-                {key.id: key.concurrency for key in each.keys if key.concurrency is not None},
-            )
-            for each in providers
+            each.name: Provider(each.concurrency, _key_caps(each)) for each in providers
         }
+
+    def reconfigure(
+        self, name: str, before: ProviderSettings | None, now: ProviderSettings | None
+    ) -> None:
+        """A provider is another one, or new, or gone. Calls that are out still count.
+
+        What is known of its keys stays, as long as they and the rest of it are the same.
+        """
+        if now is None:
+            self._providers.pop(name, None)
+            return
+        whole = self._providers.setdefault(name, Provider(None, {}))
+        whole.cap, whole.key_caps = now.concurrency, _key_caps(now)
+        same: set[str] = set()
+        if before is not None and replace(before, keys=()) == replace(now, keys=()):
+            same = {key.id for key in before.keys if key in now.keys}
+        whole.paces = {key: pace for key, pace in whole.paces.items() if key in same}
 
     def wait_s(
         self, provider: str, key: str | None, now_s: float, *, insists: bool = False
@@ -176,6 +190,10 @@ class Limits:
             again_s = min(again_s or key_again_s, key_again_s)
         spare = total if whole.cap is None else whole.cap - whole.in_flight
         return min(total, spare), again_s
+
+
+def _key_caps(provider: ProviderSettings) -> Mapping[str, int]:
+    return {key.id: key.concurrency for key in provider.keys if key.concurrency is not None}
 
 
 def sign_of(outcome: Outcome) -> Sign | None:

@@ -56,7 +56,7 @@ def line_of(provider: ProviderSettings, key: KeySettings | None) -> Line:
         extra,
         shown,
         tuple(usual.items()),
-        Trust(not provider.insecure_skip_verify, provider.ca_cert_pem),
+        Trust(not provider.insecure_skip_verify, provider.ca_cert_pem, provider.public_only),
         tuple(_secrets(provider, key)),
         fetches=not secret and provider.row.auth in _FETCHED and key is not None,
     )

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
 from hermod.calls.credentials import CredentialError, Credentials
@@ -65,6 +66,13 @@ class ModelLists:
         self._asking: dict[_Asked, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
+    def reconfigure(self, providers: Mapping[str, ProviderSettings]) -> None:
+        """Go by these from now on; what changed is asked anew."""
+        before, self._providers = self._providers, providers
+        for known in (self._known, self._asked_s, self._asking):
+            for asked in [each for each in known if before.get(each[0]) != providers.get(each[0])]:
+                del known[asked]
+
     async def models(self, provider: str | None = None) -> tuple[Model, ...]:
         """Every model, or those of one provider. Never raises for what a provider does."""
         asked = [each for name, each in self._providers.items() if provider in {None, name}]
@@ -100,8 +108,12 @@ class ModelLists:
         if task is None:
             task = asyncio.get_running_loop().create_task(self._ask(asked, provider, key))
             self._asking[asked] = task
-            task.add_done_callback(lambda _: self._asking.pop(asked, None))
+            task.add_done_callback(partial(self._asked, asked))
         await asyncio.shield(task)
+
+    def _asked(self, asked: _Asked, task: asyncio.Task[None]) -> None:
+        if self._asking.get(asked) is task:
+            del self._asking[asked]
 
     async def _ask(
         self, asked: _Asked, provider: ProviderSettings, key: KeySettings | None
@@ -120,6 +132,8 @@ class ModelLists:
                 log.info("models of %s: %s", provider.name, error)
             except TimeoutError:
                 log.info("models of %s: no list within %g s", provider.name, _TIMEOUT_S)
+        if self._providers.get(provider.name) is not provider:
+            return  # it was changed meanwhile
         if answered:
             self._known[asked] = tuple(found)
         self._asked_s[asked] = self._clock.monotonic()

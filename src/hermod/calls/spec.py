@@ -37,6 +37,8 @@ class CallSpec(msgspec.Struct, frozen=True):
     """The id of a key that was told to slow down."""
     is_fallback: bool = False
     """Not the provider that the job was sent to: what it says of keys is about another."""
+    key_ids: tuple[str, ...] | None = None
+    """The only keys that may be used, by id or name; None for all."""
     handle: str | None = None
     """Work that an earlier attempt ordered and did not get: it is asked for, not ordered again."""
     note_handle: Callable[[str], Awaitable[object]] | None = None

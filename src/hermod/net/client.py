@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from hermod.net.connection import Connection
-from hermod.net.dial import Dialer
+from hermod.net.dial import Dialer, Resolve
 from hermod.net.messages import Limits, NetError, Reason, Reply, Request, Trust
 from hermod.net.streaming import StreamedReply
 from hermod.net.target import Target, head_of, target_of
@@ -39,11 +39,13 @@ class HttpClient:
         *,
         user_agent: str = "hermod",
         pool_idle_s: float = _POOL_IDLE_S,
+        resolve: Resolve | None = None,
     ) -> None:
+        """`resolve` looks names up; the system does unless it is given."""
         self._limits = limits
         self._user_agent = user_agent
         self._pool_idle_s = pool_idle_s
-        self._dialer = Dialer()
+        self._dialer = Dialer(resolve)
         self._pool: dict[_Origin, deque[_Idle]] = {}
         self._pruning: asyncio.TimerHandle | None = None
         self._is_closed = False

@@ -30,6 +30,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, open_connections: "set[Connection]") -> None:
         """It leaves `open_connections` when it is lost; whoever hands it out puts it there."""
+        self.peer = ""
+        """The address at the other end, as the socket says."""
         self._open_connections = open_connections
         self._gone: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -167,6 +169,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         endpoint: socket.socket = transport.get_extra_info("socket")
+        self.peer = str((transport.get_extra_info("peername") or ("",))[0])
         # Nagle's delay is already off, in asyncio and uvloop alike. Long silent calls die in
         # middleboxes that forget idle connections.
         endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

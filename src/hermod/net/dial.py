@@ -3,9 +3,10 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final
 
+from hermod.domain.addresses import not_public
 from hermod.domain.failpoint import failpoint
 from hermod.net.connection import Connection
 from hermod.net.messages import NetError, Reason, Trust
@@ -17,14 +18,24 @@ _LOOKUP_TTL_S: Final = 30.0
 _MAX_NAMES: Final = 1024
 
 
+Resolve = Callable[[str, int], Coroutine[Any, Any, list[str]]]
+"""The addresses of a host, for a port. Raises OSError."""
+
+
 class Dialer:
     """Opens connections.
 
-    Every connection goes to an address that `_lookup` returned, never to a name: a policy on
-    addresses belongs between the two, where no second lookup can change the answer.
+    Every connection goes to an address that `_lookup` returned, never to a name: the policy on
+    addresses stands between the two, where no second lookup can change the answer.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, resolve: Resolve | None = None, judge: Callable[[str], str] = not_public
+    ) -> None:
+        """`resolve` is the system's unless it is given; `judge` says why an address is not public,
+        nothing when it is."""
+        self._resolve = resolve or _addresses
+        self._judge = judge
         self.open: set[Connection] = set()
         """Every connection that was handed out and is up, in use or not."""
         self._lookups: dict[tuple[str, int], tuple[float, asyncio.Task[list[str]]]] = {}
@@ -33,7 +44,8 @@ class Dialer:
     async def dial(self, target: Target, trust: Trust) -> Connection:
         """A new connection. Not bounded in time: that is for the caller.
 
-        Raises NetError: CONNECT, TLS, or INVALID when the certificates of `trust` are unreadable.
+        Raises NetError: CONNECT, TLS, INVALID when the certificates of `trust` are unreadable, or
+        NOT_PUBLIC where one address of the host is enough to refuse all.
         """
         context = self._context(trust) if target.is_tls else None
 
@@ -49,7 +61,10 @@ class Dialer:
 
         try:
             failpoint("net.connect.before")
-            connection = await first_up(connect, await self._lookup(target.host, target.port))
+            addresses = await self._lookup(target.host, target.port)
+            if trust.public_only:
+                self._check(target, addresses)
+            connection = await first_up(connect, addresses)
         except ssl.SSLError as error:
             detail = f"no trusted connection to {target.authority}: {error.reason or error}"
             raise NetError(Reason.TLS, detail, sent=False) from error
@@ -57,11 +72,24 @@ class Dialer:
             self._lookups.pop((target.host, target.port), None)
             detail = f"no connection to {target.authority}: {error.strerror or error}"
             raise NetError(Reason.CONNECT, detail, sent=False) from error
+        if trust.public_only:
+            try:
+                self._check(target, (connection.peer,))
+            except NetError:
+                connection.abort()
+                raise
         # Only now: uvloop never reports the loss of a connection whose making was cancelled.
         if connection.is_open():
             self.open.add(connection)
         failpoint("net.connect.after")
         return connection
+
+    def _check(self, target: Target, addresses: Sequence[str]) -> None:
+        """Raises NetError(NOT_PUBLIC) unless all of them are public."""
+        for address in addresses:
+            if why := self._judge(address):
+                detail = f"{target.authority} has an address that is not public ({why})"
+                raise NetError(Reason.NOT_PUBLIC, detail, sent=False)
 
     async def _lookup(self, host: str, port: int) -> list[str]:
         """The addresses of a host.
@@ -74,7 +102,7 @@ class Dialer:
         if lookup is None or until < loop.time():
             if len(self._lookups) >= _MAX_NAMES:
                 del self._lookups[next(iter(self._lookups))]
-            lookup = loop.create_task(_addresses(host, port))
+            lookup = loop.create_task(self._resolve(host, port))
             self._lookups[host, port] = (loop.time() + _LOOKUP_TTL_S, lookup)
         return await asyncio.shield(lookup)
 

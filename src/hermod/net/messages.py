@@ -30,12 +30,15 @@ class Limits:
 
 
 class Trust(NamedTuple):
-    """Which certificates an https upstream may show."""
+    """What an upstream must be. Only requests that agree on it share connections."""
 
     verify: bool = True
     """False is `insecure_skip_verify`."""
     ca_pem: str | None = None
     """Certificates in PEM form that are trusted beside the system's (`ca_cert_pem`)."""
+    public_only: bool = False
+    """Whether it must live at a public address: true for what did not come from the operator's own
+    file (design.md 3.4)."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -88,6 +91,8 @@ class Reason(StrEnum):
     """No connection: the name is unknown, or the connection refused or reset (retryable)."""
     TLS = "tls"
     """No trusted connection: a certificate or the handshake was refused."""
+    NOT_PUBLIC = "not_public"
+    """The address is a private one, and the request may go to public ones only. Never retry."""
     TIMEOUT_CONNECT = "timeout_connect"
     TIMEOUT_TOTAL = "timeout_total"
     TIMEOUT_IDLE = "timeout_idle"

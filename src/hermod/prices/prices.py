@@ -81,6 +81,12 @@ class Prices:
         self._unpriced: Counter[str] = Counter()
         self._told: set[str] = set()
 
+    def reconfigure(self, bases: Mapping[str, str]) -> None:
+        """Have other custom providers, by name with whose shape each has."""
+        if bases != self._bases:
+            self._bases = dict(bases)
+            self._entries.clear()
+
     @property
     def unpriced(self) -> Mapping[str, int]:
         """By provider: answered calls whose cost is not known."""
