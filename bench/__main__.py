@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bench import adapters, full, rows, scale
+from bench import adapters, callers, full, rows, scale
 from bench.machine import LOAD_CPU, description, pin
 from bench.processes import ROOT, Failed, Version
 from bench.report import summary, table
@@ -22,6 +22,7 @@ _ROWS: Final[dict[str, Callable[[Bench], None]]] = {
     "submits": rows.submits,
     "jobs": rows.whole_jobs,
     "sync": rows.synchronous,
+    "callers": callers.callers,
     "backlog": rows.backlog,
     "recovery": rows.recovery,
     "postgres": scale.postgres,

@@ -50,6 +50,8 @@ class Plan(msgspec.Struct, forbid_unknown_fields=True):
     rate: float = 0.0
     """Arrivals per second of an open loop; 0 is a closed loop."""
     path: str = "/v1/async/chat/completions"
+    header: str = ""
+    """Calls: one more in each request, as in `name: value`."""
     body: str | None = None
     """Calls: POST this; None GETs `path/<id>` for each of `ids` in turn. Jobs: POST this."""
     ids: tuple[str, ...] = ()
@@ -168,7 +170,7 @@ class Calls:
     def __init__(self, plan: Plan, meter: Meter, loop: asyncio.AbstractEventLoop) -> None:
         self._plan, self._meter, self._loop = plan, meter, loop
         if plan.body is not None:
-            requests = [post(plan.path, plan.body.encode())]
+            requests = [post(plan.path, plan.body.encode(), plan.header)]
         else:
             requests = [get(f"{plan.path}/{job_id}") for job_id in plan.ids]
         self._requests = itertools.cycle(requests)

@@ -183,9 +183,13 @@ def gateway(
     concurrency: int | None = None,
     options: Sequence[str] = (),
     cpu: int | None = SUT_CPU,
+    more: Mapping[str, Any] | None = None,
 ) -> Generator[Running]:
-    """`hermod serve` with one provider, `openai`, that is the mock upstream."""
-    write_config(app_dir, upstream_address, concurrency)
+    """`hermod serve` with one provider, `openai`, that is the mock upstream.
+
+    `more`: other sections of its configuration.
+    """
+    write_config(app_dir, upstream_address, concurrency, more)
     running = start_gateway(version, app_dir, free_port(), options, cpu)
     try:
         wait_until_ready(running, "/health/readiness", app_dir / "serve.log")
@@ -194,7 +198,12 @@ def gateway(
         stop(running.process)
 
 
-def write_config(app_dir: Path, upstream_address: str, concurrency: int | None) -> None:
+def write_config(
+    app_dir: Path,
+    upstream_address: str,
+    concurrency: int | None,
+    more: Mapping[str, Any] | None = None,
+) -> None:
     """The app dir of a gateway."""
     app_dir.mkdir(parents=True, exist_ok=True)
     provider: dict[str, Any] = {
@@ -203,7 +212,8 @@ def write_config(app_dir: Path, upstream_address: str, concurrency: int | None) 
     }
     if concurrency is not None:
         provider["concurrency_and_buffer_size"] = {"concurrency": concurrency}
-    (app_dir / "config.json").write_text(json.dumps({"providers": {"openai": provider}}))
+    config = {"providers": {"openai": provider}, **(more or {})}
+    (app_dir / "config.json").write_text(json.dumps(config))
 
 
 def start_gateway(

@@ -46,6 +46,17 @@ ROWS: Final = (
         "Nothing runs meanwhile: a submit beside running jobs shares its core with them.",
     ),
     Row(
+        "Who submits",
+        (
+            Figure("callers_open_cpu_us", "CPU per submit, no credential", "µs"),
+            Figure("callers_key_cpu_us", "CPU per submit, virtual key", "µs"),
+            Figure("callers_key_ratio", "virtual key ÷ none", "", 3, at_most=1.05),
+            Figure("callers_limited_ratio", "virtual key with limits ÷ none", "", 3, at_most=1.05),
+            Figure("callers_dummy_ratio", "a dummy that is no credential ÷ none", "", 3),
+        ),
+        "Submits only: the limits of a key are judged when its jobs run.",
+    ),
+    Row(
         "Whole jobs, closed loop",
         (
             Figure("jobs_per_s", "completed jobs", "/s", at_least=1500),

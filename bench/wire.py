@@ -82,10 +82,11 @@ def get(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode()
 
 
-def post(path: str, body: bytes) -> bytes:
-    """The bytes of a POST of JSON."""
+def post(path: str, body: bytes, header: str = "") -> bytes:
+    """The bytes of a POST of JSON; `header` is one more, as in `name: value`."""
+    more = f"{header}\r\n" if header else ""
     head = (
         f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-        f"content-length: {len(body)}\r\n\r\n"
+        f"{more}content-length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

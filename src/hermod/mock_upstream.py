@@ -136,6 +136,8 @@ class _Planned(NamedTuple):
     status: int
     parts: list[bytes]
     """The whole reply, cut where the instant of its writing goes; of a stream its head."""
+    says_when: bool = False
+    """Whether it tells its caller when to come again."""
     flow: mock.MockReply | None = None
     """A stream, or a reply whose connection ends before it does."""
 
@@ -202,7 +204,7 @@ class MockUpstream:
             model = head.model
             planned = self._plan_inference(kind, head, call)
         if self._record is not None:
-            self._write(self._record, _record_line(kind, model, call, planned.status))
+            self._write(self._record, _record_line(kind, model, call, planned))
         return planned
 
     def _plan_inference(self, kind: str, head: _Head, call: _Call) -> _Planned:
@@ -487,7 +489,7 @@ def _form_head(call: _Call) -> _Head:
     return _Head(fields.get("model", ""))
 
 
-def _record_line(kind: str, model: str, call: _Call, status: int) -> bytes:
+def _record_line(kind: str, model: str, call: _Call, planned: _Planned) -> bytes:
     try:
         prompt = "\n".join(
             mock_request.read(kind, call.body, call.content_type.decode("latin-1")).told()
@@ -502,7 +504,8 @@ def _record_line(kind: str, model: str, call: _Call, status: int) -> bytes:
         "request_id": call.request_id or None,
         "prompt_sha256": hashlib.sha256(prompt.encode()).hexdigest(),
         "nonce": nonce[1] if nonce else None,
-        "status": status,
+        "status": planned.status,
+        "says_when": planned.says_when,
     }
     return msgspec.json.encode(line) + b"\n"
 
@@ -541,7 +544,8 @@ def _planned(reply: mock.MockReply, delay_s: float = 0.0) -> _Planned:
         f"x-mock-finished-ns: {_STAMP}\r\n{framing}\r\n\r\n"
     )
     parts = (head.encode("latin-1") + reply.body).split(_STAMP.encode())
-    return _Planned(max(delay_s, reply.delay_s), reply.status, parts, flow)
+    says_when = any(name == "retry-after" for name, _ in reply.headers)
+    return _Planned(max(delay_s, reply.delay_s), reply.status, parts, says_when, flow)
 
 
 def _reason(status: int) -> str:

@@ -24,10 +24,14 @@ from hermod.clock import SystemClock
 from hermod.config import Settings
 from hermod.domain.clock import Clock
 from hermod.domain.errors import StoreUnavailable
+from hermod.domain.governance import VirtualKey
 from hermod.domain.retry import RetryPolicy
-from hermod.governance.access import Access
+from hermod.governance.balance import Placed, place
+from hermod.governance.management import Management
+from hermod.governing import Governing
 from hermod.http import browsers
-from hermod.http.app import App, Route
+from hermod.http.api.routes import Api, api_routes
+from hermod.http.app import App, Level, Route
 from hermod.http.async_jobs import AsyncJobs
 from hermod.http.background import BackgroundResponses
 from hermod.http.body import ByteBudget
@@ -45,8 +49,9 @@ from hermod.http.door_table import (
 )
 from hermod.http.front_doors import Door, FrontDoors
 from hermod.http.guard import Limits
+from hermod.http.guesses import Guesses
 from hermod.http.health import Health
-from hermod.http.lifecycle import Lifecycle
+from hermod.http.lifecycle import Gate, Lifecycle
 from hermod.http.listen import listen
 from hermod.http.live_calls import LiveCalls
 from hermod.http.models import Models
@@ -68,8 +73,9 @@ from hermod.prices.names import bases_of
 from hermod.prices.prices import Prices
 from hermod.prices.stored import current_prices
 from hermod.process import calm_the_collector, max_connections
-from hermod.providers.registry import KNOWN_PROVIDERS
-from hermod.providers.speakers import speakers
+from hermod.providers.registry import KNOWN_PROVIDERS, MOCK
+from hermod.provisioning import Provisioning
+from hermod.sealing import vault_of
 from hermod.store.api import Store
 from hermod.store.choose import preload, store_at
 from hermod.supervisor import Link, Order
@@ -77,6 +83,7 @@ from hermod.vault import Vault
 from hermod.worker.identity import Identity
 from hermod.worker.run import Runner
 from hermod.worker.settings import WorkerSettings
+from hermod.worker.steward import Steward
 from hermod.worker.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -101,6 +108,7 @@ class Working:
 
     def __init__(self, settings: Settings, store: Store, vault: Vault) -> None:
         """Raises OSError when it cannot have a name of its own."""
+        self._settings = settings
         ours, clock = settings.hermod, store.clock
         self.identity = Identity(settings.app_dir / "workers")
         self._client = HttpClient(
@@ -131,6 +139,8 @@ class Working:
             prices=self.prices,
             direct=DirectKeys(vault, settings.unconfigured),
         )
+        self.governing = Governing(settings, store, vault, self._client)
+        steward = Steward(store, self.governing.governor, caller, clock, ours.queue_wait_s)
         self.models = ModelLists(
             settings.providers,
             self._client,
@@ -140,7 +150,14 @@ class Working:
         )
         self.worker = Worker(
             store,
-            Runner(store, caller, clock, ours.lease_s, ours.body_budget_mb * _MIB // 4),
+            Runner(
+                store,
+                caller,
+                clock,
+                ours.lease_s,
+                ours.body_budget_mb * _MIB // 4,
+                admission=steward,
+            ),
             clock,
             self.identity,
             WorkerSettings(
@@ -154,9 +171,25 @@ class Working:
             ),
             room=caller,
         )
+        self.provisioning = Provisioning(settings, store, vault, self.governing.governor)
+        self.provisioning.tell(caller, self.models, self.prices, self.worker)
+
+    def offers(self, provider: str, model: str) -> bool:
+        """Whether a provider is configured, and one of its keys may be used for the model."""
+        settings = self.provisioning.roster.providers.get(provider)
+        if settings is None:
+            return provider == MOCK and self._settings.hermod.mock
+        return settings.keyless or any(k.usable and k.allows(model) for k in settings.keys)
+
+    async def open(self) -> None:
+        """Know the providers, then take up work. Raises StoreError."""
+        await self.provisioning.roster.settled()
+        await self.worker.open()
 
     async def close(self) -> None:
         """Close what is open to the outside."""
+        await self.governing.close()
+        await self.provisioning.roster.close()
         await self._client.close()
 
 
@@ -178,10 +211,11 @@ class Service:
             synchronous=settings.hermod.synchronous,
             watch_s=_watch_s(settings),
         )
-        self._vault = _vault(settings)
+        self._vault = vault_of(settings)
         self._working = Working(settings, self.store, self._vault)
         self._uploads = settings.app_dir / "uploads"
         """Where large bodies lie, without a name, until they are stored."""
+        self._guesses = Guesses(clock)
         self.routes: Final = tuple(self._routes())
         """What is served here."""
         self._server = HttpServer(
@@ -189,6 +223,8 @@ class Service:
                 self.routes,
                 browsers.Browsers(settings.client.allowed_origins, loopback=settings.loopback),
                 base_path=settings.base_path,
+                gatekeeper=Gate(self._working.governing.access, self._lifecycle),
+                guesses=self._guesses,
             ),
             host=settings.host,
             port=settings.port,
@@ -221,7 +257,7 @@ class Service:
                 await asyncio.wait({opening}, timeout=_SIBLINGS_S)
             await self._server.start()
             await opening
-            await self._working.worker.open()
+            await self._working.open()
         except BaseException:
             opening.cancel()
             await asyncio.gather(opening, return_exceptions=True)
@@ -241,6 +277,7 @@ class Service:
         while True:
             try:
                 await self.store.open()
+                await self._working.governing.open()
             except StoreUnavailable as error:
                 left_s = ends_s - clock.monotonic()
                 if not wait_s:
@@ -299,12 +336,16 @@ class Service:
             __version__,
             lambda: self._working.prices.unpriced,
         )
+        # A worker asks for no secret: nobody could show one.
+        is_open = self._settings.loopback or self._settings.role == "worker"
+        metrics = Level.PUBLIC if is_open else Level.ADMIN
+        probe = partial(Route, "GET", needs_base_path=False, access=Level.PUBLIC)
         routes = [
-            Route("GET", "/health", health.health, needs_base_path=False),
-            Route("GET", "/health/liveness", health.liveness, needs_base_path=False),
-            Route("GET", "/health/liveliness", health.liveness, needs_base_path=False),
-            Route("GET", "/health/readiness", health.readiness, needs_base_path=False),
-            Route("GET", "/metrics", health.metrics, needs_base_path=False),
+            probe("/health", health.health),
+            probe("/health/liveness", health.liveness),
+            probe("/health/liveliness", health.liveness),
+            probe("/health/readiness", health.readiness),
+            probe("/metrics", health.metrics, access=metrics),
         ]
         if self._settings.role == "worker":
             return routes
@@ -316,27 +357,54 @@ class Service:
                 "GET",
                 "/openapi.json",
                 OpenApi(KINDS, known_providers, self._settings.base_path).document,
+                access=Level.PUBLIC,
             ),
-            Route("GET", "/docs", docs.page),
-            Route("GET", "/docs/{file}", docs.file),
-            *self._job_routes(known_providers),
+            Route("GET", "/docs", docs.page, access=Level.PUBLIC),
+            Route("GET", "/docs/{file}", docs.file, access=Level.PUBLIC),
+            *(route._replace(access=Level.CALLER) for route in self._job_routes()),
+            *self._api_routes(),
+            *self._working.provisioning.routes(self._working.models),
         ]
 
-    def _job_routes(self, known_providers: frozenset[str]) -> Iterator[Route]:
+    def _api_routes(self) -> Iterator[Route]:
+        """What administrators manage."""
+        settings, clock, governing = self._settings, self.store.clock, self._working.governing
+        known = self._working.provisioning.known
+
+        def is_provider(name: str) -> bool:
+            return governing.governor.book.document("provider", name) is not None or name in known
+
+        management = Management(self.store, governing.governor, clock, is_provider)
+        return api_routes(
+            Api(
+                management,
+                governing.sessions,
+                governing.issuer,
+                governing.access,
+                self._guesses,
+                clock,
+                __version__,
+                settings.base_path,
+                settings.auth.token_life_s,
+            )
+        )
+
+    def _job_routes(self) -> Iterator[Route]:
         """Everything that makes calls or jobs, or reads them."""
         settings, store, slots = self._settings, self.store, self._working.worker
+        provisioning = self._working.provisioning
+        known_providers, speaks = provisioning.known, provisioning.speaks
         intake = Intake(
             store.clock,
             known_providers,
             JobSettings(settings.client.async_job_result_ttl, settings.hermod.queue_wait_s),
             self._vault,
+            self._place,
         )
+        governing = self._working.governing
+        governing.governor.on_change(lambda: intake.keep_results(provisioning.runtime.result_ttl_s))
         reception = Reception(
-            Access(
-                settings.admin_token.reveal(),
-                enforced=not settings.loopback,
-                takes_direct_keys=settings.client.allow_direct_keys,
-            ),
+            governing.access,
             self._lifecycle,
             _header_rules(settings),
             settings.client.max_request_body_size_mb * _MIB,
@@ -353,13 +421,12 @@ class Service:
             yield Route("GET", path + "/{job_id}", partial(jobs.poll, kind))
             door = Door(kind=kind, background=kind is RESPONSES)
             yield Route("POST", f"/v1/{kind.path}", partial(doors.call, door))
-        speaks = speakers({**settings.unconfigured, **settings.providers})
         for path, door in door_routes(known_providers, speaks):
             yield Route("POST", path, partial(doors.call, door))
         for root in anthropic_roots():
             yield Route("POST", root + "/{rest…}", Elsewhere(doors, Anthropic("")).refuse)
         genai = GenAiDoors(doors, known_providers, speaks)
-        models = Models(reception, self._working.models)
+        models = Models(reception, self._working.models, governing.rules)
         for root in genai_roots():
             yield Route("POST", root + "/{model…}", genai.call)
         for root in genai_lists():
@@ -373,6 +440,11 @@ class Service:
             yield Route("GET", root + "/{response_id}", background.retrieve)
             yield Route("POST", root + "/{response_id}/cancel", background.cancel)
 
+    def _place(self, key: VirtualKey, model: str) -> Placed | None:
+        """The provider of a model without a prefix, for who shows this key."""
+        rules = self._working.governing.rules
+        return place(key, model, rules, random.random(), self._working.offers)  # noqa: S311
+
 
 def _watch_s(settings: Settings) -> float | None:
     """How often to ask a SQLite file for jobs of other processes.
@@ -384,13 +456,6 @@ def _watch_s(settings: Settings) -> float | None:
         return None
     alone = settings.role == "all" and settings.processes == 1
     return _WATCH_ALONE_S if alone else _WATCH_S
-
-
-def _vault(settings: Settings) -> Vault:
-    """The operator's key; without one that of the app directory, which who shares a file shares."""
-    if settings.encryption_key or settings.database_path is None:
-        return Vault(settings.encryption_key)
-    return Vault(key_file=settings.app_dir / "encryption.key")
 
 
 def _header_rules(settings: Settings) -> HeaderRules:

@@ -1,12 +1,14 @@
-"""Secrets of jobs: sealed for the store, opened for a call.
+"""Secrets at rest: sealed for the store, opened for a call.
 
 AES-256-GCM. A sealed text is `v1:<key id>:<base64 of salt, nonce, ciphertext and tag>`, bound to
-the id of its job: it cannot be read, changed or moved to another job without the key.
+what it is about, a job or a document: it cannot be read, changed or moved to another one without
+the key.
 
 The key is derived by scrypt (RFC 7914) from the operator's `encryption_key`, or from a random one
 in the app directory, with a salt that each process makes for itself. So nobody can prepare for a
 weak key, and no key sees as many random nonces as would be dangerous (NIST SP 800-38D, 8.3). The
-salt travels in the text; the key id tells another key from a text that was changed.
+salt travels in the text; the key id tells another key from a text that was changed. It also tells
+which of several keys it was, for there are two while the key is being changed.
 """
 
 import asyncio
@@ -14,34 +16,24 @@ import base64
 import binascii
 import hashlib
 import os
-import re
-import secrets
 from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from hermod.domain.errors import HermodError
 from hermod.domain.provider import NO_SECRET, Secret
+from hermod.encryption_key import KEY_BYTES, KeyFile, Mark, NoKey, VaultError
 
 _VERSION: Final = "v1"
 _SALT_BYTES: Final = 16
 _NONCE_BYTES: Final = 12
-_KEY_BYTES: Final = 32
 _ID_BYTES: Final = 8
 _COST: Final = 2**15
 _BLOCK: Final = 8
 _CIPHERS: Final = 64
 """Derived keys that are remembered: one for each process whose jobs are still about."""
-_FILE_KEY: Final = re.compile(r"[0-9a-f]{64}")
-
-
-class VaultError(HermodError):
-    """A secret cannot be sealed or opened. The message is fit for a client."""
-
-
-class NoKey(VaultError):
-    """There is no key to seal with."""
 
 
 class CannotOpen(VaultError):
@@ -57,9 +49,9 @@ class Cipher:
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
 
-        self.id = derived[_KEY_BYTES:].hex()
+        self.id = derived[KEY_BYTES:].hex()
         self.salt = salt
-        self._aead = AESGCM(derived[:_KEY_BYTES])
+        self._aead = AESGCM(derived[:KEY_BYTES])
         self._invalid = InvalidTag
 
     def seal(self, plain: bytes, about: str) -> str:
@@ -90,88 +82,187 @@ def _cipher(key: str, salt: bytes, cost: int) -> Cipher:
         n=cost,
         r=_BLOCK,
         p=1,
-        dklen=_KEY_BYTES + _ID_BYTES,
+        dklen=KEY_BYTES + _ID_BYTES,
         maxmem=2 * 128 * _BLOCK * (cost + 3),  # twice what it needs
     )
     return Cipher(derived, salt)
 
 
+class Sealing(StrEnum):
+    """Which of the keys opens a text."""
+
+    CURRENT = "current"
+    """The one that is sealed with now."""
+    OLDER = "older"
+    """One from before, that is still known."""
+    UNKNOWN = "unknown"
+    """None."""
+
+
+class _Keys(NamedTuple):
+    """What there was when somebody looked."""
+
+    current: str | None
+    others: tuple[str, ...]
+    """Without it."""
+
+
 class Vault:
-    """Seals and opens with the gateway's key. Nothing is derived before it is needed."""
+    """Seals with the gateway's key, and opens with those before it, too.
+
+    Nothing is derived before it is needed.
+    """
 
     def __init__(
-        self, key: Secret = NO_SECRET, key_file: Path | None = None, *, cost: int = _COST
+        self,
+        key: Secret = NO_SECRET,
+        key_file: Path | None = None,
+        previous: Sequence[Secret] = (),
+        *,
+        cost: int = _COST,
     ) -> None:
         """`key`: the operator's. Without one `key_file` holds one, made when first needed.
+
+        What was sealed with one of `previous`, or with the file's key before there was an
+        operator's, opens as well. A file that is replaced is noticed.
 
         `cost` is scrypt's: a tenth of a second and 32 MiB, once for each process whose jobs are
         met. Who shares a key shares it, too.
         """
         self._key = key
-        self._key_file = key_file
+        self._file = KeyFile(key_file) if key_file is not None else None
+        self._previous = tuple(previous)
         self._cost = cost
-        self._own: Cipher | None = None
+        self._keys = _Keys(None, ())
+        self._mark: Mark | None = None
+        """Of the file that `_keys` were read from."""
+        self._own: tuple[str, Cipher] | None = None
+        """What is sealed with, and which key that is."""
         self._passing: Cipher | None = None
-        self._ciphers: OrderedDict[bytes, Cipher] = OrderedDict()
+        self._ciphers: OrderedDict[tuple[str, bytes], Cipher] = OrderedDict()
+        """By key and salt."""
         self._deriving = asyncio.Lock()
 
     @property
     def has_key(self) -> bool:
         """Whether there is a key, or a place for one."""
-        return bool(self._key) or self._key_file is not None
+        return bool(self._key) or self._file is not None
 
     async def seal(self, plain: bytes, about: str) -> str:
         """The text to store. Raises NoKey, and OSError or VaultError for a bad key file."""
-        if self._own is None:
+        if self._own is None or self._is_replaced():
             async with self._deriving:
-                if self._own is None:
-                    key = await asyncio.to_thread(self._found_key, make=True)
-                    self._own = await self._derived(key, os.urandom(_SALT_BYTES))
-        return self._own.seal(plain, about)
+                if self._own is None or self._is_replaced():
+                    await self._look(make=True)
+                    key = self._keys.current
+                    if key is None:
+                        raise NoKey("there is no encryption key")
+                    if self._own is None or self._own[0] != key:
+                        self._own = key, await self._derived(key, os.urandom(_SALT_BYTES))
+        return self._own[1].seal(plain, about)
 
     def seal_in_passing(self, plain: bytes, about: str) -> str:
         """The same for what nobody but this process will open, with a key that dies with it."""
         if self._passing is None:
-            self._passing = Cipher(os.urandom(_KEY_BYTES + _ID_BYTES), salt=os.urandom(_SALT_BYTES))
+            self._passing = Cipher(os.urandom(KEY_BYTES + _ID_BYTES), salt=os.urandom(_SALT_BYTES))
         return self._passing.seal(plain, about)
 
     async def open(self, sealed: str, about: str) -> bytes:
-        """What was sealed, by any process with the same key.
+        """What was sealed, by any process with one of the same keys.
 
-        Raises CannotOpen, and OSError when the key file cannot be read.
+        Raises CannotOpen, and OSError or VaultError when the key file cannot be read.
         """
         _, salt, _ = _unpacked(sealed)
         if self._passing is not None and salt == self._passing.salt:
             return self._passing.open(sealed, about)
-        cipher = self._ciphers.get(salt)
-        if cipher is None:
-            async with self._deriving:
-                cipher = self._ciphers.get(salt)
-                if cipher is None:
-                    try:
-                        key = await asyncio.to_thread(self._found_key, make=False)
-                    except NoKey as error:
-                        raise CannotOpen("there is no key") from error
-                    cipher = await self._derived(key, salt)
+        _, cipher = await self._found(sealed)
         return cipher.open(sealed, about)
+
+    async def sealing(self, sealed: str) -> Sealing:
+        """Which of the keys a text is sealed with. Raises OSError, or VaultError as `open` does
+        for a bad key file."""
+        try:
+            key, _ = await self._found(sealed)
+        except CannotOpen:
+            return Sealing.UNKNOWN
+        return Sealing.CURRENT if key == self._keys.current else Sealing.OLDER
+
+    async def resealed(self, sealed: str, about: str) -> str | None:
+        """The same, sealed with the current key; None where it is already.
+
+        Raises like `open` and `seal`.
+        """
+        if await self.sealing(sealed) is Sealing.CURRENT:
+            return None
+        return await self.seal(await self.open(sealed, about), about)
+
+    async def _found(self, sealed: str) -> tuple[str, Cipher]:
+        """The key that a text names, derived. Raises CannotOpen."""
+        key_id, salt, _ = _unpacked(sealed)
+        known = self._known(key_id, salt)
+        if known is not None:
+            return known
+        async with self._deriving:
+            await self._look(make=False)
+            keys = self._all()
+            for key in keys:
+                cipher = self._ciphers.get((key, salt)) or await self._derived(key, salt)
+                if cipher.id == key_id:
+                    return key, cipher
+        raise CannotOpen("sealed with another key" if keys else "there is no key")
+
+    def _known(self, key_id: str, salt: bytes) -> tuple[str, Cipher] | None:
+        for key in self._all():
+            cipher = self._ciphers.get((key, salt))
+            if cipher is not None and cipher.id == key_id:
+                return key, cipher
+        return None
+
+    def _all(self) -> tuple[str, ...]:
+        """The keys, as they were when they were last looked at; the current one first."""
+        current, others = self._keys
+        return others if current is None else (current, *others)
 
     async def _derived(self, key: str, salt: bytes) -> Cipher:
         cipher = await asyncio.to_thread(_cipher, key, salt, self._cost)
         while len(self._ciphers) >= _CIPHERS:
             self._ciphers.popitem(last=False)
-        self._ciphers[salt] = cipher
+        self._ciphers[key, salt] = cipher
         return cipher
 
-    def _found_key(self, *, make: bool) -> str:
-        if self._key:
-            return self._key.reveal()
-        if self._key_file is None:
-            raise NoKey("there is no encryption key")
-        with suppress(FileNotFoundError):
-            return _read(self._key_file)
-        if not make:
-            raise NoKey("there is no encryption key")
-        return _made(self._key_file)
+    def _is_replaced(self) -> bool:
+        """Whether the file is another one. A look at its inode takes a microsecond or two.
+
+        One that is gone is no reason to seal with another key.
+        """
+        if self._key or self._file is None:
+            return False
+        mark = self._file.mark()
+        return mark is not None and mark != self._mark
+
+    async def _look(self, *, make: bool) -> None:
+        self._mark, self._keys = await asyncio.to_thread(self._read, make=make)
+
+    def _read(self, *, make: bool) -> tuple[Mark | None, _Keys]:
+        # Before the file is read: one that comes in between is noticed the next time.
+        mark, in_file, before = None, None, None
+        if self._file is not None and self._key:
+            # It only opens what was sealed before there was an operator's key.
+            with suppress(VaultError, OSError):
+                in_file = self._file.read()
+        elif self._file is not None:
+            mark, in_file = self._file.mark(), self._file.read()
+            if in_file is None and make:
+                in_file, mark = self._file.make(), self._file.mark()
+        # In this order: the file's key becomes the previous one, never the other way round.
+        if self._file is not None:
+            with suppress(VaultError):
+                before = self._file.read_previous()
+        current = self._key.reveal() or in_file
+        # Those of a moment ago, too: a text that was sealed then may still be on its way here.
+        found = (*(each.reveal() for each in self._previous), in_file, before, *self._all())
+        others = dict.fromkeys(key for key in found if key and key != current)
+        return mark, _Keys(current, tuple(others))
 
 
 def _unpacked(sealed: str) -> tuple[str, bytes, bytes]:
@@ -185,33 +276,3 @@ def _unpacked(sealed: str) -> tuple[str, bytes, bytes]:
     except (binascii.Error, ValueError):
         raise CannotOpen("not a sealed text") from None
     return key_id, packed[:_SALT_BYTES], packed[_SALT_BYTES:]
-
-
-def _read(path: Path) -> str:
-    """The key in a file. Raises OSError, or VaultError where it holds none."""
-    text = path.read_text("utf-8", "replace").strip()
-    if not _FILE_KEY.fullmatch(text):
-        raise VaultError(f"{path.name} holds no key: restore it, or remove it to have a new one")
-    return text
-
-
-def _made(path: Path) -> str:
-    """A new key, or that of whoever was faster: a file appears whole or not at all."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(_KEY_BYTES) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-    return _read(path)

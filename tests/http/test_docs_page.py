@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hermod.http.app import App, Route
+from hermod.http.app import App, Level, Route
 from hermod.http.browsers import Browsers
 from hermod.http.docs_page import DocsPage
 from tests.support.inprocess import gateway
@@ -87,7 +87,10 @@ async def test_no_other_file_is_served(tmp_path: Path, name: str) -> None:
 
 async def test_without_its_files_the_page_says_which_command_brings_them(tmp_path: Path) -> None:
     docs = DocsPage(tmp_path)
-    routes = [Route("GET", "/docs", docs.page), Route("GET", "/docs/{file}", docs.file)]
+    routes = [
+        Route("GET", "/docs", docs.page, access=Level.PUBLIC),
+        Route("GET", "/docs/{file}", docs.file, access=Level.PUBLIC),
+    ]
     async with serving(App(routes, Browsers((), loopback=True))) as server:
         page = await ask(server, f"GET /docs HTTP/1.1\r\n{HOST}".encode())
         assert page.status == 200

@@ -1,7 +1,7 @@
 """A bench for workers: a real store, the mock provider, and jobs to run."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from hermod.calls.call import Caller
 from hermod.calls.spec import CallSettings
 from hermod.clock import SystemClock
 from hermod.domain.clock import Clock
+from hermod.domain.governance import Entity
 from hermod.domain.ids import uuid7
 from hermod.domain.job import (
     IN_HAND_BYTES,
@@ -26,15 +27,20 @@ from hermod.domain.job import (
 )
 from hermod.domain.provider import ProviderSettings
 from hermod.domain.retry import RetryPolicy
+from hermod.governance.book import Rules
+from hermod.governance.governor import Governor
 from hermod.net.client import HttpClient
+from hermod.prices.prices import Prices
 from hermod.store.sqlite import SqliteStore
 from hermod.worker.identity import Identity
 from hermod.worker.lanes import Room
 from hermod.worker.run import Phase, Runner
 from hermod.worker.settings import WorkerSettings
+from hermod.worker.steward import Steward
 from hermod.worker.worker import Worker
 
 ME: Final = Principal("default", "open")
+ALL: Final = Principal("default", "admin:test", is_admin=True)
 CLOCK: Final = SystemClock()
 NEVER_S: Final = 3600.0
 BODY: Final = b'{"model":"mock/echo","messages":[{"role":"user","content":"hi"}]}'
@@ -52,6 +58,7 @@ class Bench:
     folder: Path
     client: HttpClient
     clock: Clock
+    prices: Prices | None = None
 
     async def worker(
         self,
@@ -69,14 +76,25 @@ class Bench:
         providers: Mapping[str, ProviderSettings] | None = None,
         room: Room | None = None,
         holds_back: bool = False,
+        governs: Sequence[Entity] | None = None,
+        rules: Rules | None = None,
+        queue_wait_s: float = NEVER_S,
     ) -> Worker:
-        """A worker that has begun; `holds_back`: it heeds what its calls learn of upstreams."""
+        """A worker that has begun; `holds_back`: it heeds what its calls learn of upstreams.
+
+        `governs`: the keys and limits that its calls are judged by.
+        """
         policy = RetryPolicy(max_retries, backoff_s, 5.0)
         settings = CallSettings(True, NEVER_S, policy, mock=True)
-        caller = Caller(providers or {}, self.client, self.clock, settings)
+        caller = Caller(providers or {}, self.client, self.clock, settings, prices=self.prices)
+        admission = None
+        if governs is not None:
+            governor = Governor(self.store, governs, rules)
+            await governor.open()
+            admission = Steward(self.store, governor, caller, self.clock, queue_wait_s)
         made = Worker(
             self.store,
-            Runner(self.store, caller, self.clock, lease_s, _ROOM_BYTES),
+            Runner(self.store, caller, self.clock, lease_s, _ROOM_BYTES, admission=admission),
             self.clock,
             Identity(self.folder),
             WorkerSettings(
@@ -103,13 +121,14 @@ class Bench:
         on_unknown: OnUnknown = OnUnknown.RETRY,
         claim: Claim | None = None,
         queue_wait_s: float = NEVER_S,
+        owner: str = ME.owner,
     ) -> str:
         """The id of a job that is queued, or running on whoever claims it."""
         now = self.clock.now()
         job = NewJob(
             id=uuid7(now),
             tenant_id=ME.tenant_id,
-            owner=ME.owner,
+            owner=owner,
             kind="chat_completion",
             mode=Mode.ASYNC,
             lane=lane,
@@ -125,12 +144,12 @@ class Bench:
         return job.id
 
     async def job(self, job_id: str) -> JobView:
-        view = await self.store.read_job(job_id, ME, None)
+        view = await self.store.read_job(job_id, ALL, None)
         assert view is not None
         return view
 
     async def attempts(self, job_id: str) -> tuple[AttemptView, ...]:
-        return await self.store.read_attempts(job_id, ME)
+        return await self.store.read_attempts(job_id, ALL)
 
     async def until(self, job_id: str, holds: Callable[[JobView], bool]) -> JobView:
         async with asyncio.timeout(20):

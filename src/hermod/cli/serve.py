@@ -9,7 +9,7 @@ import click
 from hermod import __version__, service
 from hermod.cli.complaint import complaint
 from hermod.clock import SystemClock
-from hermod.config import Loaded, load
+from hermod.config import Loaded, Settings, load
 from hermod.domain import failpoint
 from hermod.domain.errors import ConfigError, StoreError
 from hermod.logs import set_up_logging
@@ -141,13 +141,12 @@ def banner(loaded: Loaded, store: str, port: int) -> str:
     lines.append(f"  providers  {', '.join(providers) or 'none: no job can be answered'}")
     if settings.role == "worker":
         return "\n".join((*lines, f"  health     {url}/health   metrics {url}/metrics", ""))
-    access = "open (loopback only)" if settings.loopback else "bearer token HERMOD_ADMIN_TOKEN"
     body = '{"model":"mock/hello","messages":[{"role":"user","content":"hi"}]}'
-    token = "" if settings.loopback else '-H "Authorization: Bearer $HERMOD_ADMIN_TOKEN" '
+    token = _credential(settings)
     return "\n".join(
         (
             *lines,
-            f"  access     {access}",
+            f"  access     {_access(settings)}",
             f"  health     {url}/health   metrics {url}/metrics   API {url}/docs",
             "",
             "  submit     curl -s " + token + f"{url}/v1/async/chat/completions -d '{body}'",
@@ -155,6 +154,25 @@ def banner(loaded: Loaded, store: str, port: int) -> str:
             "",
         )
     )
+
+
+def _access(settings: Settings) -> str:
+    """Who may call, and how an admin is known."""
+    if not settings.enforced:
+        return "open (loopback only)"
+    ways = ["bearer token HERMOD_ADMIN_TOKEN"] if settings.admin_token else []
+    ways += ["name and password of auth_config"] if settings.auth.admin_enabled else []
+    ways += ["virtual keys", *(["JWT"] if settings.auth.jwt_issuers else [])]
+    return ", ".join(ways)
+
+
+def _credential(settings: Settings) -> str:
+    """What curl needs."""
+    if not settings.enforced:
+        return ""
+    if settings.admin_token:
+        return '-H "Authorization: Bearer $HERMOD_ADMIN_TOKEN" '
+    return '-H "x-bf-vk: $VIRTUAL_KEY" '
 
 
 def _calls(loaded: Loaded) -> str:

@@ -2,13 +2,17 @@
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from enum import Enum
+from typing import Final, NamedTuple, Protocol
 
 from hermod.domain.errors import Refused, StoreError
+from hermod.domain.failure import Failure
+from hermod.governance.identity import Identity
 from hermod.http.asgi import Receive, Scope, Send
 from hermod.http.body import ClientGone
 from hermod.http.browsers import Browsers, preflight
-from hermod.http.message import Handler, Request, Response, Streamed
+from hermod.http.guesses import Guesses
+from hermod.http.message import Handler, Header, Request, Response, Streamed
 from hermod.http.problems import (
     internal_problem,
     method_not_allowed,
@@ -18,6 +22,30 @@ from hermod.http.problems import (
 )
 
 log = logging.getLogger(__name__)
+
+_NO_STORE: Final[Header] = (b"cache-control", b"no-store")
+
+
+class Level(Enum):
+    """Who may reach a route."""
+
+    PUBLIC = "public"
+    """Anybody."""
+    CALLER = "caller"
+    """Whoever may make calls; the reception decides (http/reception.py)."""
+    ADMIN = "admin"
+    """Whoever may manage; decided before the handler is called."""
+
+
+class Gatekeeper(Protocol):
+    """Knows who may manage."""
+
+    async def resolve_admin(self, headers: Iterable[Header]) -> Identity:
+        """Who asks, by headers whose names are in lower case.
+
+        Raises Refused: 401 without a good credential, 403 for one that may not manage.
+        """
+        ...
 
 
 class Route(NamedTuple):
@@ -30,17 +58,34 @@ class Route(NamedTuple):
     at the end, whatever follows."""
     needs_base_path: bool = True
     """False for what is also answered without the prefix: probes do not know it."""
+    access: Level = Level.ADMIN
+    """A route that says nothing is closed to everybody else."""
 
 
 class App:
-    """An ASGI application. Guards that concern every route stand here, not in the routes."""
+    """An ASGI application. Guards that concern every route stand here, not in the routes.
 
-    def __init__(self, routes: Iterable[Route], browsers: Browsers, *, base_path: str = "") -> None:
+    What may be reached is decided by the route that was found, never by the text of the path
+    (reliability.md 2).
+    """
+
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        browsers: Browsers,
+        *,
+        base_path: str = "",
+        gatekeeper: Gatekeeper | None = None,
+        guesses: Guesses | None = None,
+    ) -> None:
+        """Without a gatekeeper nobody may manage."""
         self._browsers = browsers
-        self._exact: dict[str, dict[str, Handler]] = {}
-        self._under: dict[str, dict[str, Handler]] = {}
-        self._around: dict[tuple[str, str], dict[str, Handler]] = {}
-        self._below: dict[str, dict[str, Handler]] = {}
+        self._gatekeeper = gatekeeper
+        self._guesses = guesses
+        self._exact: dict[str, dict[str, Route]] = {}
+        self._under: dict[str, dict[str, Route]] = {}
+        self._around: dict[tuple[str, str], dict[str, Route]] = {}
+        self._below: dict[str, dict[str, Route]] = {}
         for route in routes:
             self._add(route, base_path)
             if base_path and not route.needs_base_path:
@@ -58,7 +103,7 @@ class App:
             methods = self._around.setdefault((before, after), {})
         else:
             methods = self._under.setdefault(before.rstrip("/"), {})
-        methods[route.method] = route.handler
+        methods[route.method] = route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -90,7 +135,7 @@ class App:
         response = await self._answer(scope, receive, from_page=bool(readable))
         return response._replace(headers=response.headers + readable) if readable else response
 
-    def _find(self, path: str) -> tuple[Mapping[str, Handler], str]:
+    def _find(self, path: str) -> tuple[Mapping[str, Route], str]:
         """What answers at a path, by method, and the last segment where that is an argument."""
         methods = self._exact.get(path)
         if methods is not None:
@@ -111,27 +156,51 @@ class App:
     async def _answer(
         self, scope: Scope, receive: Receive, *, from_page: bool
     ) -> Response | Streamed:
-        path: str = scope["path"]
         method: str = scope["method"]
-        methods, argument = self._find(path)
+        methods, argument = self._find(scope["path"])
         if not methods:
             return route_not_found()
-        handler = methods.get("GET" if method == "HEAD" else method)
-        if handler is None:
+        route = methods.get("GET" if method == "HEAD" else method)
+        if route is None:
             if method == "OPTIONS" and from_page:
                 return preflight(scope["headers"], _allowed(methods))
             return method_not_allowed(_allowed(methods))
+        response = await self._call(route, Request(method, argument, scope, receive))
+        if route.access is not Level.CALLER and route.path.startswith("/api/"):
+            return response._replace(headers=(*response.headers, _NO_STORE))
+        return response
+
+    async def _call(self, route: Route, request: Request) -> Response | Streamed:
+        scope = request.scope
         try:
-            return await handler(Request(method, argument, scope, receive))
+            if self._guesses:
+                self._guesses.check_headers(scope)
+            if route.access is Level.ADMIN:
+                request = request._replace(identity=await self._manager(request))
+            return await route.handler(request)
         except Refused as error:
+            if error.failure.status_code == 401 and self._guesses is not None:
+                self._guesses.note_headers(scope)
             return problem(error)
         except StoreError as error:
             return store_problem(error, "use the store")
         except ClientGone:
             raise
         except Exception:  # the boundary of a request
-            log.exception("%s %s failed", method, scope["raw_path"])
+            log.exception("%s %s failed", request.method, scope["raw_path"])
             return internal_problem()
+
+    async def _manager(self, request: Request) -> Identity:
+        """Who wants to manage. Raises Refused (401, 403)."""
+        headers = request.scope["headers"]
+        if self._gatekeeper is None:
+            raise Refused(Failure("Unauthorized", status_code=401, type="unauthorized"))
+        identity = await self._gatekeeper.resolve_admin(headers)
+        if identity.via == "open":
+            self._browsers.check_open(headers)
+        if request.method not in {"GET", "HEAD"} and _is_ambient(identity, request):
+            self._browsers.check_change(headers)
+        return identity
 
 
 async def _send_pieces(response: Streamed, scope: Scope, send: Send) -> None:
@@ -145,5 +214,12 @@ async def _send_pieces(response: Streamed, scope: Scope, send: Send) -> None:
         await response.pieces.aclose()
 
 
-def _allowed(methods: Mapping[str, Handler]) -> tuple[str, ...]:
+def _is_ambient(identity: Identity, request: Request) -> bool:
+    """Whether a browser may have added the credential by itself, on behalf of any page."""
+    if identity.via == "session":
+        return request.header(b"authorization") is None
+    return identity.via in {"open", "basic"}
+
+
+def _allowed(methods: Mapping[str, Route]) -> tuple[str, ...]:
     return tuple(sorted({*methods, "HEAD"} if "GET" in methods else methods))

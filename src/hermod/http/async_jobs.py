@@ -34,7 +34,7 @@ class AsyncJobs:
         try:
             with await self._reception.take(kind, request) as taken:
                 self._reception.require_store()
-                job = await self._submit(kind, taken.asked, taken.principal, taken.job_headers)
+                job = await self._submit(kind, taken.asked, taken.identity, taken.job_headers)
                 failpoint("http.reply_before")
         except StoreError as error:
             return store_problem(error, "create async job")
@@ -42,12 +42,12 @@ class AsyncJobs:
 
     async def poll(self, kind: AnyKind, request: Request) -> Response:
         """`GET /v1/async/<kind>/{id}`: 202 until the job has ended, then 200."""
-        principal = self._reception.reader(request)
+        reader = await self._reception.reader(request)
         if not request.argument:
             raise bad_request("job_id is required")
         try:
             self._reception.require_store()
-            job = await self._read(kind, request.argument, principal)
+            job = await self._read(kind, request.argument, reader.principal)
         except StoreError as error:
             return store_problem(error, "retrieve async job")
         except Refused as error:

@@ -10,7 +10,7 @@ from hermod.domain.beside import beside
 from hermod.domain.errors import Refused, StoreError, bad_request
 from hermod.domain.job import JobView, Principal, Spooled, State
 from hermod.doors import openai
-from hermod.http.live_calls import NATIVE, failed
+from hermod.http.live_calls import NATIVE, failed, refused
 from hermod.http.message import JSON, Header, Request, Response
 from hermod.http.problems import store_failure
 from hermod.http.reception import Reception
@@ -86,17 +86,17 @@ class BackgroundResponses:
 
     async def _found(self, request: Request, doing: str, act: _Act) -> Response:
         try:
-            principal = self._reception.reader(request)
+            reader = await self._reception.reader(request)
             self._reception.require_store()
             job_id = openai.job_id_of(request.argument)
             if job_id is None:
                 raise not_found()
             if b"stream=true" in request.scope["query_string"].split(b"&"):
                 raise bad_request("stream is not supported for background responses")
-            job = await act(job_id, principal)
+            job = await act(job_id, reader.principal)
             return await beside(len(job.body or b""), shown, job)
         except Refused as error:
-            response = failed(NATIVE, error.failure, error.retry_after_s)
+            response = refused(NATIVE, error)
         except StoreError as error:
             # Worth another try: nothing is known about the job.
             return failed(NATIVE, *store_failure(error, doing))

@@ -72,6 +72,37 @@ class Browsers:
             raise Refused(Failure(_REFUSED.format("origin"), status_code=403))
         return ()
 
+    def check_open(self, headers: Iterable[Header]) -> None:
+        """That nobody manages an open gateway from a page, or under a name, of a stranger's.
+
+        Also where every page may call it (`*`). Raises Refused (403).
+        """
+        for name, value in headers:
+            if name == b"host":
+                self._check_host(value)
+            elif name == b"origin":
+                text = value.decode("latin-1")
+                if text not in self._allowed and _host_name(text) not in _OF_THIS_MACHINE:
+                    raise Refused(Failure(_REFUSED.format("origin"), status_code=403))
+
+    @staticmethod
+    def check_change(headers: Iterable[Header]) -> None:
+        """That a change which a browser may vouch for comes from a page of our own.
+
+        Raises Refused (403). Browsers that say nothing of the site send the origin; programs send
+        neither (reliability.md S8; Fetch Metadata, 2.3).
+        """
+        fields = dict(headers)
+        site = fields.get(b"sec-fetch-site")
+        origin = fields.get(b"origin")
+        if site is not None:
+            ours = site in {b"same-origin", b"none"}
+        else:
+            host = fields.get(b"host", b"").lower()
+            ours = origin is None or origin.partition(b"://")[2].lower() == host
+        if not ours:
+            raise Refused(Failure("a page of another site may not do this", status_code=403))
+
     def _check_host(self, value: bytes) -> None:
         name = _host_name(f"//{value.decode('latin-1')}")
         if name is None or not (_OWNED_BY_NOBODY.fullmatch(name) or name in self._hosts):

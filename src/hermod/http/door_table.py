@@ -13,7 +13,7 @@ from hermod.doors.own_words import Speaks, nobody
 from hermod.doors.prefix import prefixed, spread, with_provider
 from hermod.http.door_shapes import OPENAI, Anthropic, GenAi, GenAiEmbedding
 from hermod.http.front_doors import Door, FrontDoors
-from hermod.http.live_calls import Shape, failed
+from hermod.http.live_calls import Shape, failed, refused
 from hermod.http.message import Request, Response, Streamed
 from hermod.jobs.intake import Asked
 from hermod.kinds.chat_completion import CHAT_COMPLETION
@@ -184,9 +184,9 @@ class Elsewhere:
     async def refuse(self, request: Request) -> Response:
         """400, whatever was asked."""
         try:
-            self._doors.admit(request)
+            await self._doors.admit(request)
         except Refused as error:
-            return failed(self._shape, error.failure)
+            return refused(self._shape, error)
         return failed(self._shape, not_offered(request.argument))
 
 
@@ -212,9 +212,9 @@ class GenAiDoors:
         door = self._door(model, method, request)
         if door is None:
             try:
-                self._doors.admit(request)
+                await self._doors.admit(request)
             except Refused as error:
-                return failed(GenAi(sse=False), error.failure)
+                return refused(GenAi(sse=False), error)
             return failed(GenAi(sse=False), not_offered(method or request.argument))
         return await self._doors.call(door, request)
 

@@ -15,7 +15,7 @@ from hermod.domain.errors import Refused, StoreError, bad_request
 from hermod.domain.job import JobView, State, size_of
 from hermod.domain.outcome import Answer
 from hermod.http import background
-from hermod.http.live_calls import NATIVE, LiveCalls, Shape, failed
+from hermod.http.live_calls import NATIVE, LiveCalls, Shape, failed, refused
 from hermod.http.message import Header, Request, Response, Streamed
 from hermod.http.problems import store_failure
 from hermod.http.reception import Reception, Taken
@@ -67,7 +67,7 @@ class FrontDoors:
         model = ""  # only the answers of integrations repeat it
         try:
             if door.integration is not None:
-                self.admit(request)
+                await self.admit(request)
                 headers = self._reception.headers(request)
                 if headers.job_id is not None:
                     return await self._poll(door, request, headers.job_id)
@@ -85,17 +85,17 @@ class FrontDoors:
                 if door.background and await beside(size, background.is_wanted, asked.body):
                     return await self._begin_in_background(door, taken, asked)
                 begun = await self._calls.begin(
-                    door.kind, asked, taken.principal, taken.job_headers, request.receive
+                    door.kind, asked, taken.identity, taken.job_headers, request.receive
                 )
         except Refused as error:
-            return failed(door.shape(""), error.failure, error.retry_after_s)
+            return refused(door.shape(""), error)
         except StoreError as error:
             return failed(door.shape(""), *store_failure(error, "record the call"))
         return await self._calls.answer(begun, door.shape(model))
 
-    def admit(self, request: Request) -> None:
+    async def admit(self, request: Request) -> None:
         """Nobody learns anything before it is known who asks. Raises Refused."""
-        self._reception.reader(request)
+        await self._reception.reader(request)
 
     async def _create(self, door: Door, taken: Taken, asked: Asked) -> Response:
         """Always 200: what these clients go by is the body."""
@@ -103,7 +103,7 @@ class FrontDoors:
         headers = headers._replace(options=headers.options._replace(door=door.integration))
         try:
             job = await self._submit(
-                door.kind, asked, taken.principal, headers, no_stream=_NO_STREAM
+                door.kind, asked, taken.identity, headers, no_stream=_NO_STREAM
             )
         except StoreError as error:
             return failed(door.shape(""), *store_failure(error, "create async job"))
@@ -116,7 +116,7 @@ class FrontDoors:
             job = await self._submit(
                 door.kind,
                 asked,
-                taken.principal,
+                taken.identity,
                 headers._replace(options=options),
                 no_stream=_NO_BACKGROUND_STREAM,
             )
@@ -129,14 +129,14 @@ class FrontDoors:
             raise bad_request(_NO_JOBS)
         if not job_id:
             raise bad_request(_EMPTY_ID)
-        principal = self._reception.reader(request)
+        reader = await self._reception.reader(request)
         try:
             self._reception.require_store()
-            job = await self._read(door.kind, job_id, principal)
+            job = await self._read(door.kind, job_id, reader.principal)
         except StoreError as error:
             return failed(door.shape(""), *store_failure(error, "retrieve async job"))
         except Refused as error:
-            return _final(failed(door.shape(""), error.failure), job_id)
+            return _final(refused(door.shape(""), error), job_id)
         if job.completed_at is None:
             return self._undone(door, job)
         shape = door.shape("")

@@ -1,6 +1,11 @@
 """Whether the process takes new work. Written by service.py, read by handlers."""
 
+from collections.abc import Iterable
+from typing import Protocol
+
 from hermod.domain.errors import StoreUnavailable
+from hermod.governance.identity import Identity
+from hermod.http.message import Header
 
 
 class Lifecycle:
@@ -22,3 +27,20 @@ class Lifecycle:
         """Raises StoreUnavailable, with the reason, while the start waits for the store."""
         if self.waiting_for:
             raise StoreUnavailable(self.waiting_for)
+
+
+class _Access(Protocol):
+    async def resolve_admin(self, headers: Iterable[Header]) -> Identity: ...
+
+
+class Gate:
+    """Knows who may manage, once anybody is known."""
+
+    def __init__(self, access: _Access, lifecycle: Lifecycle) -> None:
+        self._access = access
+        self._lifecycle = lifecycle
+
+    async def resolve_admin(self, headers: Iterable[Header]) -> Identity:
+        """See `hermod.http.app.Gatekeeper`. Raises StoreUnavailable while the start waits."""
+        self._lifecycle.require_store()
+        return await self._access.resolve_admin(headers)

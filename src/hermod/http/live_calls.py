@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator, Coroutine
 from typing import Final, NamedTuple, Protocol
 
 from hermod.domain.beside import beside
+from hermod.domain.errors import Refused
 from hermod.domain.failure import Failure
-from hermod.domain.job import Principal
 from hermod.domain.outcome import Answer, Fault, Outcome
+from hermod.governance.identity import Identity
 from hermod.http.asgi import Receive
 from hermod.http.body import ClientGone
 from hermod.http.message import Header, Response, Streamed
@@ -94,15 +95,25 @@ class Native:
         return b"text/event-stream; charset=utf-8"
 
 
-def failed(shape: Shape, failure: Failure, retry_after_s: float | None = None) -> Response:
-    """A failure in the door's shape."""
+def failed(
+    shape: Shape,
+    failure: Failure,
+    retry_after_s: float | None = None,
+    challenge: str | None = None,
+) -> Response:
+    """A failure in the door's shape; `challenge`: of a 401, what it says in `WWW-Authenticate`."""
     response = shape.error(failure.status_code, failure.to_json())
     headers = response.headers
     if retry_after_s is not None:
         headers = (*headers, (b"retry-after", str(max(round(retry_after_s), 1)).encode()))
     if response.status == 401:
-        headers = (*headers, (b"www-authenticate", b"Bearer"))
+        headers = (*headers, (b"www-authenticate", (challenge or "Bearer").encode("ascii")))
     return response._replace(headers=headers)
+
+
+def refused(shape: Shape, error: Refused) -> Response:
+    """A refusal in the door's shape."""
+    return failed(shape, error.failure, error.retry_after_s, error.challenge)
 
 
 class Begun(NamedTuple):
@@ -122,7 +133,7 @@ class LiveCalls:
         self,
         kind: AnyKind,
         asked: Asked,
-        principal: Principal,
+        identity: Identity,
         headers: JobHeaders,
         receive: Receive,
     ) -> Begun:
@@ -134,7 +145,7 @@ class LiveCalls:
         pipe = _Pipe()
         leaving = pipe.watch_client(receive)
         beginning = asyncio.ensure_future(
-            self._call_now.begin(kind, asked, principal, headers, pipe)
+            self._call_now.begin(kind, asked, identity, headers, pipe)
         )
         try:
             await asyncio.wait({beginning, leaving}, return_when=asyncio.FIRST_COMPLETED)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import NamedTuple
 
+from hermod.governance.identity import Identity
 from hermod.http.asgi import Receive, Scope
 
 Header = tuple[bytes, bytes]
@@ -17,6 +18,8 @@ class Request(NamedTuple):
     """What the route's `{…}` stands for."""
     scope: Scope
     receive: Receive
+    identity: Identity | None = None
+    """Who manages; None on routes that are not for managing."""
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header, its name in lower case."""

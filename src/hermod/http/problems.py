@@ -13,7 +13,7 @@ def problem(error: Refused) -> Response:
     if error.retry_after_s is not None:
         headers.append((b"retry-after", str(error.retry_after_s).encode()))
     if error.failure.status_code == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
+        headers.append((b"www-authenticate", (error.challenge or "Bearer").encode("ascii")))
     status = error.failure.status_code or 500
     return Response(status, error.failure.to_json() + b"\n", tuple(headers))
 

@@ -6,9 +6,9 @@ from typing import Self
 
 from hermod.domain.errors import Refused
 from hermod.domain.failure import Failure
-from hermod.domain.job import Principal
 from hermod.domain.provider import Secret
 from hermod.governance.access import Access
+from hermod.governance.identity import Identity
 from hermod.http.body import ByteBudget, Hold, read_body
 from hermod.http.lifecycle import Lifecycle
 from hermod.http.message import Request
@@ -22,19 +22,19 @@ from hermod.kinds.kind import AnyKind, FormKind
 class Taken:
     """A request that was received; its body is held within a `with` block."""
 
-    __slots__ = ("_direct_key", "_hold", "_received", "asked", "headers", "principal")
+    __slots__ = ("_direct_key", "_hold", "_received", "asked", "headers", "identity")
 
     def __init__(
         self,
         asked: Asked,
-        principal: Principal,
+        identity: Identity,
         headers: RequestHeaders,
         hold: Hold,
         received: Received | None,
         direct_key: Secret | None,
     ) -> None:
         self.asked = asked
-        self.principal = principal
+        self.identity = identity
         self.headers = headers
         self._hold = hold
         self._received = received
@@ -98,9 +98,10 @@ class Reception:
         self._budget = budget
         self._spool_dir = spool_dir
 
-    def reader(self, request: Request) -> Principal:
-        """Who wants to read. Raises Refused."""
-        return self._access.resolve_reader(request.scope["headers"])
+    async def reader(self, request: Request) -> Identity:
+        """Who wants to read. Raises Refused, and StoreUnavailable before virtual keys are known."""
+        self._lifecycle.require_store()
+        return await self._access.resolve_reader(request.scope["headers"])
 
     def require_store(self) -> None:
         """Raises StoreUnavailable, with the reason, while the start waits for the store."""
@@ -113,13 +114,15 @@ class Reception:
     async def take(self, kind: AnyKind, request: Request, *, is_async: bool = True) -> Taken:
         """The request with its body, to be used in a `with` block.
 
-        Raises Refused: 503 while leaving, 401 and 403, 400, 413, 415; and ClientGone.
+        Raises Refused: 503 while leaving, 401 and 403, 400, 413, 415; StoreUnavailable before
+        virtual keys are known; and ClientGone.
         """
         if not self._lifecycle.accepting:
             failure = Failure("the gateway is shutting down", status_code=503)
             raise Refused(failure, retry_after_s=1)
+        self._lifecycle.require_store()
         scope = request.scope
-        principal = self._access.resolve(scope["headers"])
+        identity = await self._access.resolve(scope["headers"])
         headers = read_headers(scope["headers"], self._rules, is_async=is_async)
         access = self._access
         direct_key = access.direct_key(scope["headers"]) if access.takes_direct_keys else None
@@ -129,7 +132,7 @@ class Reception:
             )
             asked = Asked(received.body, received.form)
             hold = self._budget.hold(received.memory_bytes)
-            return Taken(asked, principal, headers, hold, received, direct_key)
+            return Taken(asked, identity, headers, hold, received, direct_key)
         body = await read_body(scope, request.receive, self._body_cap, self._budget)
         hold = self._budget.hold(len(body))
-        return Taken(Asked(body), principal, headers, hold, None, direct_key)
+        return Taken(Asked(body), identity, headers, hold, None, direct_key)

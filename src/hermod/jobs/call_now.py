@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 
 from hermod.domain.errors import Refused
 from hermod.domain.failure import Failure
-from hermod.domain.job import Mode, Principal
+from hermod.domain.job import Mode
 from hermod.domain.live import Live, Sink
+from hermod.governance.identity import Identity
 from hermod.jobs.intake import Asked, Intake, JobHeaders, stored
 from hermod.jobs.slots import Slots
 from hermod.kinds.kind import AnyKind
@@ -39,14 +40,14 @@ class CallNow:
         self._patience_s = patience_s
 
     async def begin(
-        self, kind: AnyKind, asked: Asked, principal: Principal, headers: JobHeaders, sink: Sink
+        self, kind: AnyKind, asked: Asked, identity: Identity, headers: JobHeaders, sink: Sink
     ) -> LiveCall:
         """Check, record and start a call. The sink is used when the request asks for a stream.
 
         Raises Refused, also when the provider stays busy, and StoreError: then nothing was sent.
         """
-        checked = await self._intake.check(kind, asked)
-        job = await self._intake.new_job(kind, checked, asked, principal, headers, Mode.SYNC)
+        checked = await self._intake.check(kind, asked, identity)
+        job = await self._intake.new_job(kind, checked, asked, identity, headers, Mode.SYNC)
         claim = await self._slots.wait_for_slot(job.lane, self._patience_s)
         if claim is None:
             why = "the gateway is shutting down" if self._slots.leaving else _FULL

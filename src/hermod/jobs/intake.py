@@ -1,13 +1,14 @@
 """From a request to a job that could be stored: what submits and synchronous calls share."""
 
 import logging
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Final, NamedTuple
 
 from hermod.domain.beside import BESIDE_BYTES, beside
 from hermod.domain.clock import Clock
 from hermod.domain.errors import Refused, bad_request
 from hermod.domain.failure import Failure
+from hermod.domain.governance import VirtualKey
 from hermod.domain.headers import SECRET_NAME
 from hermod.domain.ids import uuid7
 from hermod.domain.job import (
@@ -19,7 +20,6 @@ from hermod.domain.job import (
     Mode,
     NewJob,
     OnUnknown,
-    Principal,
     Spooled,
     State,
     size_of,
@@ -27,8 +27,10 @@ from hermod.domain.job import (
 from hermod.domain.job_secrets import JobSecrets
 from hermod.domain.options import NO_OPTIONS, Options
 from hermod.domain.provider import NO_SECRET, Secret
+from hermod.governance.balance import Placed
+from hermod.governance.identity import Identity
 from hermod.kinds.form import Form
-from hermod.kinds.kind import AnyKind, Checked, FormKind
+from hermod.kinds.kind import NO_PROVIDER, NOT_A_MODEL, AnyKind, Checked, FormKind
 from hermod.store.api import Store
 from hermod.vault import NoKey, Vault, VaultError
 
@@ -43,6 +45,16 @@ _NO_KEY: Final = (
     "calls need none"
 )
 _BAD_KEY: Final = "the secrets of this request cannot be encrypted; the gateway's log says why"
+
+
+class _AlsoBare:
+    """The known providers, and that a model may come without one."""
+
+    def __init__(self, known: Container[str]) -> None:
+        self._known = known
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and (name == NO_PROVIDER or name in self._known)
 
 
 class JobSettings(NamedTuple):
@@ -97,37 +109,61 @@ class Intake:
         known_providers: Container[str],
         settings: JobSettings,
         vault: Vault | None = None,
+        place: Callable[[VirtualKey, str], Placed | None] | None = None,
     ) -> None:
-        """Without a vault nothing secret can be kept."""
+        """Without a vault nothing secret can be kept.
+
+        `place` chooses the provider of a model that has no prefix.
+        """
         self._clock = clock
         self._known_providers = known_providers
         self._settings = settings
         self._vault = vault or Vault()
+        self._place = place
 
-    async def check(self, kind: AnyKind, asked: Asked) -> Checked:
-        """Where the request goes. Raises Refused."""
+    def keep_results(self, ttl_s: int) -> None:
+        """For so long, in seconds, from the next job on that does not say it itself."""
+        self._settings = self._settings._replace(result_ttl_s=ttl_s)
+
+    async def check(self, kind: AnyKind, asked: Asked, identity: Identity) -> Checked:
+        """Where the request goes. Raises Refused.
+
+        Who shows a virtual key may name a model without a provider (wire-contract 8.3): then the
+        provider is `NO_PROVIDER` still, for `new_job` to choose.
+        """
+        known = self._known_providers
+        if identity.key is not None and self._place is not None:
+            known = _AlsoBare(known)
         if isinstance(kind, FormKind):
             assert asked.form is not None
-            return kind.check(asked.form, self._known_providers)
+            return kind.check(asked.form, known)
         body = asked.body
         assert isinstance(body, bytes)
         if len(body) <= BESIDE_BYTES:
-            return kind.check(body, self._known_providers)
-        return await beside(len(body), kind.check, body, self._known_providers)
+            return kind.check(body, known)
+        return await beside(len(body), kind.check, body, known)
 
     async def new_job(
         self,
         kind: AnyKind,
         checked: Checked,
         asked: Asked,
-        principal: Principal,
+        identity: Identity,
         headers: JobHeaders,
         mode: Mode = Mode.ASYNC,
     ) -> NewJob:
-        """The job of a request that was checked. Raises Refused when its secrets cannot be kept."""
+        """The job of a request that was checked.
+
+        Raises Refused when its secrets cannot be kept, or no provider has its model.
+        """
+        principal = identity.principal
         now = self._clock.now()
         job_id = uuid7(now)
         options = headers.options
+        if checked.provider == NO_PROVIDER:
+            placed = self._placed(identity, checked.model)
+            checked = checked._replace(provider=placed.provider)
+            options = options._replace(fallbacks=placed.fallbacks)
         if options.forward or headers.direct_key is not None:
             direct_key = headers.direct_key or NO_SECRET
             secrets = JobSecrets(options.forward, direct_key, checked.provider)
@@ -151,6 +187,14 @@ class Intake:
             # Nobody waits any more when a call is found again after a crash.
             on_unknown=headers.on_unknown if mode is Mode.ASYNC else OnUnknown.FAIL,
         )
+
+    def _placed(self, identity: Identity, model: str) -> Placed:
+        assert self._place is not None
+        assert identity.key is not None
+        placed = self._place(identity.key, model)
+        if placed is None:
+            raise bad_request(NOT_A_MODEL)
+        return placed
 
     async def _sealed(
         self, options: Options, secrets: JobSecrets, job_id: str, mode: Mode

@@ -1,11 +1,19 @@
 """Accept a job: check it, store it, and only then say so."""
 
-from hermod.domain.errors import bad_request
-from hermod.domain.job import IN_HAND_BYTES, JobView, Principal, size_of
+from typing import Final
+
+from hermod.domain.errors import LimitReached, Refused, bad_request
+from hermod.domain.governance import VirtualKey
+from hermod.domain.job import IN_HAND_BYTES, JobView, NewJob, size_of
+from hermod.governance.holds import limit_failure, pending_hold
+from hermod.governance.identity import Identity
 from hermod.jobs.intake import NO_HEADERS, Asked, Intake, JobHeaders, pending, stored
 from hermod.jobs.slots import Slots
 from hermod.kinds.kind import AnyKind
 from hermod.store.api import Store
+
+_FULL_S: Final = 1
+"""When to try again where a key has too many jobs: any moment one of them may begin."""
 
 
 class SubmitJob:
@@ -20,7 +28,7 @@ class SubmitJob:
         self,
         kind: AnyKind,
         asked: Asked,
-        principal: Principal,
+        identity: Identity,
         headers: JobHeaders = NO_HEADERS,
         *,
         no_stream: str = "",
@@ -31,14 +39,25 @@ class SubmitJob:
         the request is not one that could run, StoreError when it could not be stored: then there
         is no job.
         """
-        checked = await self._intake.check(kind, asked)
+        checked = await self._intake.check(kind, asked, identity)
         if checked.stream:
             raise bad_request(no_stream or f"stream is not supported for async {kind.plural}")
-        job = await self._intake.new_job(kind, checked, asked, principal, headers)
-        small = size_of(job.body) <= IN_HAND_BYTES
+        job = await self._intake.new_job(kind, checked, asked, identity, headers)
+        # A key's pending jobs are counted until they have begun.
+        waits = identity.key is not None and identity.key.max_pending_jobs is not None
+        small = size_of(job.body) <= IN_HAND_BYTES and not waits
         claim = self._slots.reserve(job.lane) if small else None
         if claim is None:
-            await self._store.submit_job(job)
+            await self._store_pending(job, identity.key)
             return pending(job)
         await self._slots.carry(job.lane, stored(self._store, job, claim))
         return pending(job)
+
+    async def _store_pending(self, job: NewJob, key: VirtualKey | None) -> None:
+        """Raises Refused when the key has as many pending jobs as it may."""
+        hold = pending_hold(key) if key is not None else None
+        try:
+            await self._store.submit_job(job, pending=hold)
+        except LimitReached as error:
+            failure = limit_failure((error.refusal,))
+            raise Refused(failure, retry_after_s=_FULL_S) from None

@@ -14,12 +14,17 @@ from hermod.net.client import HttpClient
 from hermod.net.messages import Headers, NetError, Request
 from hermod.net.messages import Reply as HttpReply
 from hermod.torture.history import TERMINAL, Read, Submit
-from hermod.torture.plan import Plan
+from hermod.torture.plan import AWAY, BUSY, LANES, Plan
+from hermod.torture.purses import Asker, Purses
 
 _PATH: Final = "/v1/async/chat/completions"
 _NONCE: Final = re.compile(rb"nonce:([\w-]+)")
+_FALLBACKS: Final = ([f"{LANES[0]}/any"], [f"{AWAY}/429", f"{LANES[1]}/any"])
+_REFUSES_ONCE: Final = ("429?times=1", "429?times=1&retry_after=0.3")
+_NEVER_ANSWERS: Final = ("error?code=500", "429", "429?retry_after=30")
 _FILLER: Final = "0123456789abcdef" * 6_000
 """Makes a request, and the answer that echoes it, too large for its row (64 KiB)."""
+_REFUSED_SHARE: Final = 0.25
 _TIMEOUT_S: Final = 15.0
 _READERS: Final = 8
 _READ_AGAIN_S: Final = 0.04
@@ -35,10 +40,16 @@ class Clients:
     """All of them, and what they have seen so far."""
 
     def __init__(
-        self, plan: Plan, client: HttpClient, clock: Clock, gateways: Callable[[], list[str]]
+        self,
+        plan: Plan,
+        purses: Purses,
+        client: HttpClient,
+        clock: Clock,
+        gateways: Callable[[], list[str]],
     ) -> None:
         """`gateways`: the addresses that a load balancer would choose from, now."""
         self._plan = plan
+        self._purses = purses
         self._client = client
         self._clock = clock
         self._gateways = gateways
@@ -46,6 +57,8 @@ class Clients:
         self.reads: list[Read] = []
         self.unreached = 0
         self.accepted: list[str] = []
+        self._asked: dict[str, Asker] = {}
+        """Who may read each of them."""
         self.may_end = False
         """Whether there have been enough blows: they are to fall under load."""
         self.ended: set[str] = set()
@@ -99,7 +112,8 @@ class Clients:
             await asyncio.sleep(dice.uniform(0.5, 1.5) * pause_s)
 
     async def _submit(self, nonce: str, dice: random.Random) -> None:
-        request = self._request(nonce, dice)
+        asker = self._purses.draw(dice)
+        request = self._request(nonce, asker, dice)
         called_s = self._clock.monotonic()
         status: int | None = None
         job_id: str | None = None
@@ -114,21 +128,32 @@ class Clients:
             if status == 202:
                 job_id = str(json.loads(reply.body)["id"])
         returned_s = self._clock.monotonic()
-        self.submits.append(Submit(nonce, called_s, returned_s, status, job_id))
+        self.submits.append(Submit(nonce, called_s, returned_s, status, job_id, asker.key_id))
         if job_id is not None:
+            self._asked[job_id] = asker
             self.accepted.append(job_id)
             self._due.put_nowait((returned_s, returned_s, job_id))
 
-    def _request(self, nonce: str, dice: random.Random) -> Request:
+    def _request(self, nonce: str, asker: Asker, dice: random.Random) -> Request:
         text = f"nonce:{nonce} "
         if dice.random() < self._plan.large_share:
             text += _FILLER
-        model = dice.choice(("openai/any", "openai/any", "mistral/any"))
-        body = {"model": model, "messages": [{"role": "user", "content": text}]}
-        headers: Headers = (("content-type", "application/json"),)
+        body = {**self._target(dice), "messages": [{"role": "user", "content": text}]}
+        headers: Headers = (("content-type", "application/json"), *asker.headers)
         if dice.random() < self._plan.fail_share:
             headers += (("x-hermod-on-unknown", "fail"),)
         return Request("POST", self._any_gateway(dice) + _PATH, headers, json.dumps(body).encode())
+
+    def _target(self, dice: random.Random) -> dict[str, Any]:
+        """Somewhere where the job will be answered in the end."""
+        plan, draw = self._plan, dice.random()
+        if draw < plan.away_share:
+            model = f"{AWAY}/{dice.choice(_NEVER_ANSWERS)}"
+            return {"model": model, "fallbacks": dice.choice(_FALLBACKS)}
+        if draw < plan.away_share + plan.busy_share:
+            refused = dice.random() < _REFUSED_SHARE
+            return {"model": f"{BUSY}/{dice.choice(_REFUSES_ONCE) if refused else 'any'}"}
+        return {"model": f"{dice.choice((LANES[0], *LANES))}/any"}
 
     def _any_gateway(self, dice: random.Random) -> str:
         return dice.choice(self._gateways())
@@ -156,7 +181,8 @@ class Clients:
 
     async def _read(self, job_id: str, dice: random.Random) -> bool:
         """One read; whether it saw the end."""
-        request = Request("GET", f"{self._any_gateway(dice)}{_PATH}/{job_id}")
+        url = f"{self._any_gateway(dice)}{_PATH}/{job_id}"
+        request = Request("GET", url, self._asked[job_id].headers)
         called_s = self._clock.monotonic()
         try:
             reply = await self._client.send(request, timeout_s=_TIMEOUT_S)
@@ -173,6 +199,7 @@ def _noted(job_id: str, called_s: float, returned_s: float, reply: HttpReply) ->
     state: str | None = None
     answer: str | None = None
     error_type: str | None = None
+    error_code: int | None = None
     if reply.status in {200, 202}:
         job: dict[str, Any] = json.loads(reply.body)
         state = job.get("status")
@@ -181,7 +208,6 @@ def _noted(job_id: str, called_s: float, returned_s: float, reply: HttpReply) ->
             result.pop("extra_fields", None)
             answer = fingerprint(result)
         elif state == "failed":
-            error_type = job["error"].get("type")
-    return Read(
-        job_id, called_s, returned_s, reply.status, state, digest, found, answer, error_type
-    )
+            error_type, error_code = job["error"].get("type"), job.get("status_code")
+    error = error_type, error_code
+    return Read(job_id, called_s, returned_s, reply.status, state, digest, found, answer, *error)

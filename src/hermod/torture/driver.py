@@ -45,7 +45,9 @@ class Run:
         self._plan = stage.plan
         self._clock = stage.clock
         self._tell = tell
-        self._clients = Clients(stage.plan, stage.client, stage.clock, stage.addresses)
+        self._clients = Clients(
+            stage.plan, stage.purses, stage.client, stage.clock, stage.addresses
+        )
         self._blows: list[Blow] = []
         self._looks: list[Look] = []
         self._scrapes: list[Scrape] = []
@@ -270,6 +272,7 @@ class Run:
                 "sqlite" if stage.place.url is None else "postgresql",
                 self._plan.lease_s,
                 self._plan.upkeep_s,
+                money=stage.purses.money,
             ),
             submits=self._clients.submits,
             reads=self._clients.reads,

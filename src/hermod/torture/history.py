@@ -26,6 +26,8 @@ class Submit:
     status: int | None
     """None when the connection broke: the job may exist or not."""
     job_id: str | None
+    key_id: str = ""
+    """Of the virtual key that was shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Read:
     answer: str | None = None
     """The fingerprint of the result without what the gateway adds to it."""
     error_type: str | None = None
+    error_code: int | None = None
+    """The status that a synchronous call would have had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class Call:
     attempt: int
     status: int = 200
     """What it answers, when its time comes."""
+    says_when: bool = False
+    """Whether it says when to come again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,38 @@ class Scrape:
 
 
 @dataclass(frozen=True, slots=True)
+class Purse:
+    """A budget, whose period is longer than the run."""
+
+    name: str
+    meter_id: str
+    keys: tuple[str, ...]
+    """The virtual keys that spend it, by id."""
+    cap_nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many calls a virtual key may have out, or how many requests in a period."""
+
+    meter_id: str
+    key_id: str
+    most: int
+    period_s: float | None = None
+    """None: at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """What calls cost, and what was to limit them."""
+
+    prices: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Of each request, by provider, in nano-dollars."""
+    purses: tuple[Purse, ...] = ()
+    limits: tuple[Limit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """What was promised to hold in this run."""
 
@@ -131,6 +169,7 @@ class Terms:
     lease_s: float = 30.0
     upkeep_s: float = 5.0
     max_retries: int = 3
+    money: Money = field(default_factory=Money)
 
 
 @dataclass(frozen=True)

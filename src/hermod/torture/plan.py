@@ -3,8 +3,14 @@
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+LANES: Final = ("openai", "mistral")
+"""Providers that answer, but for a few errors."""
+BUSY: Final = "groq"
+"""One that refuses some jobs at first."""
+AWAY: Final = "cerebras"
+"""One that answers nobody; its jobs have fallbacks."""
 _EDGE = 0.02
 """Share of the jobs before the first blow and after the last."""
 _DELAY_S = 0.4
@@ -43,9 +49,19 @@ class Plan:
     """Jobs whose bodies do not fit into a row."""
     fail_share: float = 0.02
     """Jobs with `x-hermod-on-unknown: fail`."""
+    busy_share: float = 0.04
+    """Jobs for the provider that is busy, which refuses a quarter of them once."""
+    away_share: float = 0.03
+    """Jobs for the provider that is away, with fallbacks."""
     lease_s: float = 30.0
     patience_s: float = 180.0
     """Without any progress, after which the run ends and the checker says what is missing."""
+
+    @property
+    def call_s(self) -> float:
+        """How long a call lasts on average, about: a few take long."""
+        sort, _, times = self.latency.rpartition(":")
+        return float(times.split(",")[0]) / 1000 * (1.4 if sort else 1.0)
 
     @property
     def upkeep_s(self) -> float:

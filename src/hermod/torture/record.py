@@ -20,5 +20,6 @@ def read_record(path: Path) -> tuple[list[Call], list[Reply]]:
         if "answer" in seen:
             replies.append(Reply(at_s, job_id, int(attempt), seen["answer"]))
         else:
-            calls.append(Call(at_s, seen["nonce"], job_id, int(attempt), seen["status"]))
+            told = seen["status"], seen.get("says_when", False)
+            calls.append(Call(at_s, seen["nonce"], job_id, int(attempt), *told))
     return calls, replies

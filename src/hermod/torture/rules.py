@@ -1,12 +1,12 @@
 """The checker: a pure function of a history.
 
-Rules have the numbers of reliability.md 5. H7 (idempotency keys), H8 (webhooks), H9 (money) and
-H11 (cancelling) speak of what this release does not have.
+Rules have the numbers of reliability.md 5. H7 (idempotency keys), H8 (webhooks) and H11
+(cancelling) speak of what a run does not do.
 """
 
 from collections.abc import Callable, Iterator
 
-from hermod.torture import rules_calls, rules_jobs, rules_store
+from hermod.torture import rules_calls, rules_jobs, rules_money, rules_store
 from hermod.torture.history import History, Violation
 
 Rule = Callable[[History], Iterator[Violation]]
@@ -27,9 +27,18 @@ RULES: tuple[Rule, ...] = (
     rules_calls.h6_only_the_last_attempt_finishes,
     rules_calls.h6_attempts_do_not_overlap,
     rules_calls.h6_a_lease_is_kept_until_it_ends,
+    rules_money.h9_nothing_stays_reserved,
+    rules_money.h9_what_is_reserved_is_held,
+    rules_money.h9_the_books_balance,
+    rules_money.h9_attempts_cost_their_price,
+    rules_money.h9_a_budget_is_a_cap,
+    rules_money.h9_limits_hold,
+    rules_money.h9_everybody_pays_for_his_own,
+    rules_money.h9_nobody_is_refused_with_money_left,
     rules_jobs.h10_no_answer_leaks,
     rules_store.h12_nobody_waits_or_runs_past_the_end,
     rules_store.h13_counters_are_true,
+    rules_money.course_somebody_answers_every_job,
     rules_jobs.wire_answers_are_the_expected_ones,
     rules_store.drain_leaves_nothing_running,
     rules_store.exit_is_by_our_hand_and_clean,

@@ -11,13 +11,15 @@ from hermod.domain.clock import Clock
 from hermod.domain.ids import uuid7
 from hermod.net.client import HttpClient
 from hermod.torture.cluster import Cluster
-from hermod.torture.plan import Plan
+from hermod.torture.plan import AWAY, BUSY, LANES, Plan
 from hermod.torture.programs import Program, own_environment
+from hermod.torture.purses import PRICES_USD, Purses
 from hermod.torture.snapshot import Evidence, PostgresEvidence, SqliteEvidence
 
 _TTL_S: Final = 86_400
 """No result may expire while the run looks at it."""
-_LANES: Final = ("openai", "mistral")
+_HURRIED: Final = {"retry_backoff_initial": 100, "retry_backoff_max": 400}
+"""Nobody waits long for a provider that is away: there are fallbacks."""
 _BEFORE_US: Final = 1_000_000
 
 
@@ -44,6 +46,9 @@ class Stage:
         self.place = place
         self.clock = clock
         self.client = HttpClient(user_agent="hermod-torture")
+        self.since_id = uuid7(clock.now() - _BEFORE_US)
+        """Before those of the run's jobs."""
+        self.purses = Purses.of(plan, self.since_id)
         self.peace = asyncio.Lock()
         """Held while processes must neither begin nor go on."""
         self.record = place.folder / "upstream.jsonl"
@@ -79,7 +84,7 @@ class Stage:
 
     def _evidence(self) -> Evidence:
         if self.place.url is not None:
-            return PostgresEvidence(self.place.url, uuid7(self.clock.now() - _BEFORE_US))
+            return PostgresEvidence(self.place.url, self.since_id)
         return SqliteEvidence(
             self._app_dir("") / "hermod.db",
             self.place.folder / "copies",
@@ -101,18 +106,29 @@ class Stage:
 
     def _configure(self, app_dir: Path) -> None:
         app_dir.mkdir(exist_ok=True)
-        provider: dict[str, Any] = {
-            "keys": [{"name": "main", "value": "not-a-secret", "weight": 1}],
-            "network_config": {"base_url": self.upstream.url},
-        }
         plan = self.plan
-        ours = {"lease_s": plan.lease_s, "renew_s": plan.lease_s / 3, "upkeep_s": plan.upkeep_s}
+        ours = {
+            "lease_s": plan.lease_s,
+            "renew_s": plan.lease_s / 3,
+            "upkeep_s": plan.upkeep_s,
+            "prices": {f"{lane}/*": {"request_usd": usd} for lane, usd in PRICES_USD.items()},
+        }
         config: dict[str, Any] = {
-            "providers": dict.fromkeys(_LANES, provider),
+            "providers": {
+                **{lane: self._provider() for lane in (*LANES, BUSY)},
+                AWAY: self._provider(**_HURRIED),
+            },
             "client": {"async_job_result_ttl": _TTL_S},
+            "governance": self.purses.governance,
             "hermod": ours,
         }
         (app_dir / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
+
+    def _provider(self, **network: int) -> dict[str, Any]:
+        return {
+            "keys": [{"name": "main", "value": "not-a-secret", "weight": 1}],
+            "network_config": {"base_url": self.upstream.url, **network},
+        }
 
     def addresses(self) -> list[str]:
         """Of everybody who takes jobs. Some may be down, as behind a real load balancer."""

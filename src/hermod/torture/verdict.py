@@ -6,15 +6,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from hermod.torture.history import History, Violation
+from hermod.domain.meter import EMPTY
+from hermod.torture.history import History, Purse, Violation
 from hermod.torture.rules import check
 from hermod.torture.rules_calls import LOST, duplicates
+from hermod.torture.rules_money import drift_nanos
 
 _WORKS = frozenset({"worker", "all"})
 _ON_THE_WAY_S = 0.1
 """How long after its sender's death a call may reach the upstream."""
 _SHOWN = 30
 """Violations printed one by one."""
+_NANOS = 1_000_000_000
+_WITHOUT_END = 100_000 * _NANOS
+
+
+class Spent(NamedTuple):
+    """A budget of the run, in nano-dollars."""
+
+    nanos: int
+    cap_nanos: int
+    drift_nanos: int
+    """What was counted beyond what attempts cost."""
 
 
 class Spread(NamedTuple):
@@ -57,6 +70,8 @@ class Verdict:
     """By an attempt whose outcome is on record as unknown."""
     most_calls: int
     """For one job."""
+    money: Mapping[str, Spent]
+    """By budget."""
     blows: Mapping[str, Mapping[str, int]]
     """How many of each sort, by victim."""
     recovery: Spread | None
@@ -70,6 +85,7 @@ class Verdict:
         whole = {each.name: getattr(self, each.name) for each in fields(self)}
         for name in ("recovery", "service_back"):
             whole[name] = whole[name] and whole[name]._asdict()
+        whole["money"] = {name: spent._asdict() for name, spent in self.money.items()}
         whole["violations"] = [violation._asdict() for violation in self.violations]
         return whole
 
@@ -90,6 +106,7 @@ class Verdict:
             f"upstream calls      {self.calls}, at most {self.most_calls} for one job",
             f"duplicate calls     {self.duplicate_calls}, {self.duplicates_explained} of them "
             "explained by an attempt of unknown outcome",
+            f"money               {_dollars(self.money)}",
             *(f"{victim:<20}{_counts(counts)}" for victim, counts in sorted(self.blows.items())),
             f"recovery            {_spread(self.recovery)}, from a kill to the next call of each "
             "job it interrupted",
@@ -139,11 +156,17 @@ def judge(history: History) -> Verdict:
             states.get((call.job_id, call.attempt)) == "unknown" for call in repeated
         ),
         most_calls=max(calls_of.values(), default=0),
+        money={purse.name: _spent(history, purse) for purse in history.terms.money.purses},
         blows=blows,
         recovery=_spread_of(_recoveries_s(history)),
         service_back=_spread_of(_returns_s(history)),
         violations=violations,
     )
+
+
+def _spent(history: History, purse: Purse) -> Spent:
+    meter = history.final.meters.get(purse.meter_id, EMPTY)
+    return Spent(meter.total, purse.cap_nanos, drift_nanos(history, purse))
 
 
 def _failures(history: History) -> Counter[str]:
@@ -198,6 +221,19 @@ def _spread(spread: Spread | None) -> str:
     if spread is None:
         return "none"
     return f"p50 {spread.p50:.2f} s, max {spread.max:.2f} s of {spread.of}"
+
+
+def _dollars(money: Mapping[str, Spent]) -> str:
+    if not money:
+        return "none"
+    # A cap that nobody can reach says nothing.
+    each = [
+        f"{name} {spent.nanos / _NANOS:.3f}"
+        + (f" of {spent.cap_nanos / _NANOS:.3f}" if spent.cap_nanos < _WITHOUT_END else "")
+        for name, spent in money.items()
+    ]
+    drift = sum(abs(spent.drift_nanos) for spent in money.values())
+    return f"USD spent: {', '.join(each)}; drift {drift / _NANOS:.9g}"
 
 
 def _counts(counts: Mapping[str, int], nothing: str = "none") -> str:

@@ -120,6 +120,12 @@ class Lanes:
             self._lanes[name] = lane
         return lane
 
+    def resize(self, caps: Mapping[str, int]) -> None:
+        """Have other caps. What runs beyond one goes on; its slots come back as they end."""
+        self._caps = caps
+        for name, lane in self._lanes.items():
+            lane.cap = caps.get(name, self._slots)
+
     def looked(self, due: Mapping[str, int], now: int) -> None:
         """Note which lanes have jobs waiting, after a look at the store."""
         self._unseen = False

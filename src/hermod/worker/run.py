@@ -24,7 +24,6 @@ from hermod.domain.job import (
     ClaimedJob,
     Finish,
     Lease,
-    Metered,
     OnUnknown,
     Principal,
     Retry,
@@ -34,8 +33,9 @@ from hermod.domain.job import (
 from hermod.domain.live import Live
 from hermod.domain.outcome import Answer, Fault, Outcome, Retryable
 from hermod.domain.retry import STAY_S
-from hermod.domain.suspicion import unknown_outcome_failure
 from hermod.store.api import Store
+from hermod.worker.admission import FREE, Admission, Admitted
+from hermod.worker.ends import attempt_state, completed, failed, located, named, unknown
 from hermod.worker.gate import ByteGate
 from hermod.worker.outage import Outage
 
@@ -113,6 +113,8 @@ class Run:
     """Whether it left its slot without a call: nobody whom it may ask can be called now."""
     handle: str | None = None
     """What the upstream calls the work it has taken for this job and not given yet."""
+    admitted: Admitted = FREE
+    """What the attempt may do, and what is reserved for it."""
     live: Live | None = None
     """Who waits for the answer on an open connection. Such a job never runs a second time: it ends
     here, however it ends."""
@@ -157,8 +159,12 @@ class Runner:
         lease_s: float,
         large_bodies: int,
         chance: Callable[[], float] = random.random,
+        admission: Admission | None = None,
     ) -> None:
-        """`large_bodies`: how many bytes of them are in memory at once, per lane."""
+        """`large_bodies`: how many bytes of them are in memory at once, per lane.
+
+        Without an admission nothing is limited.
+        """
         self._store = store
         self._caller = caller
         self._clock = clock
@@ -167,6 +173,7 @@ class Runner:
         """What the jobs and the loops of one worker tell about the store."""
         self._gates: defaultdict[str, ByteGate] = defaultdict(partial(ByteGate, large_bodies))
         self._chance = chance
+        self._admission = admission
 
     async def execute(self, run: Run) -> None:
         """Carry the job to its end, or to the point where it is given back."""
@@ -190,7 +197,7 @@ class Runner:
         finally:
             if run.live is not None:
                 # Whatever went wrong with the writing: nobody shall wait for ever.
-                run.live.end(Fault(_at(run.job, _UNRECORDED)))
+                run.live.end(Fault(located(run.job, _UNRECORDED)))
         if run.handle is not None and run.stopped in {Stop.CANCELLED, Stop.CALLER_GONE}:
             target = _target(run.job)
             await self._caller.call_off(
@@ -222,34 +229,33 @@ class Runner:
         if run.lease.attempt > 1:
             run.handle = await self._ordered_before(run)
         while True:
-            called = await self._call(run, body, target, progress)
-            outcome = called.outcome
+            later = await self._refused(run, body, target)
+            called = later or await self._call(run, body, target, progress)
             run.handle = called.handle
+            outcome = called.outcome
             if isinstance(outcome, Answer):
-                await self._finish(run, _completed(outcome, called.key_name), outcome)
+                await self._finish(run, completed(outcome, called.key_name), outcome)
                 return
-            if progress.at:
-                failure = outcome.failure.of(
-                    provider=target.provider, model=target.model, request_type=job.kind
-                )
-                outcome = replace(outcome, failure=failure)
-            if not targets:
-                targets = await self._targets(job, body)
-            live = run.live
-            once = job.on_unknown is OnUnknown.FAIL and live is None
+            outcome = _located(outcome, target, job.kind) if progress.at else outcome
+            targets = targets or await self._targets(job, body)
+            once = job.on_unknown is OnUnknown.FAIL and run.live is None
             known = [n for n, each in enumerate(targets) if each is not None]
             step = self._next_step(run, called, outcome, progress, target, known)
             if once and outcome.unknown:
                 # Wherever it went next, it might be done twice; and its client must hear of it.
                 if isinstance(step, Again) and outcome.retryable is not Retryable.NO:
-                    await self._finish(run, _unknown(job, outcome.failure.message, called.key_name))
+                    await self._finish(run, unknown(job, outcome.failure.message, called.key_name))
                     return
                 step = End(outcome.failure)
             if isinstance(step, End):
                 ended = replace(outcome, failure=step.failure)
-                await self._finish(run, _failed(job, ended, outcome, called.key_name), ended)
+                await self._finish(run, failed(job, ended, outcome, called.key_name), ended)
                 return
-            if step.progress.at != progress.at:
+            turns = step.progress.at != progress.at
+            if later is not None and later.at is not None and (step.delay_s > 0 or not turns):
+                await self._postpone(run, outcome, progress, later.at)
+                return
+            if turns:
                 run.handle = None
                 target = targets[step.progress.at] or target
             progress = step.progress
@@ -295,6 +301,52 @@ class Runner:
         own = Target(job.lane, job.model)
         return own, *await self._caller.fallbacks(body, job.options, job.lane)
 
+    async def _refused(self, run: Run, body: bytes, target: Target) -> "_NotCalled | None":
+        """Why the target may not be called now, if it may not."""
+        admission = self._admission
+        if admission is None:
+            return None
+        # While it waits in there, a job that must not be sent twice would look as if it were.
+        stays = run.live is not None or run.job.on_unknown is not OnUnknown.FAIL
+        ends_s = self._clock.monotonic() + (STAY_S if stays else 0.0)
+        while True:
+            found = await self._while_leased(run, admission.admit, run.job, run.lease, target, body)
+            if isinstance(found, Admitted):
+                run.admitted = found
+                return None
+            if found is None:
+                run.stopped = Stop.LEASE_LOST
+                raise _Stopped
+            if run.handle is not None:
+                return None  # ordered and paid for: it is fetched whatever the limits say now
+            if isinstance(found, Fault):
+                return _NotCalled(found)
+            left_s = ends_s - self._clock.monotonic()
+            if found.stay is None or left_s <= 0:
+                if run.live is not None or found.at is None:
+                    return _NotCalled(found.fault)
+                return _NotCalled(replace(found.fault, retryable=Retryable.HELD), at=found.at)
+            run.enter(Phase.QUEUEING)
+            await admission.room(found.stay, min(left_s, 1.0))
+            run.phase = Phase.WRITING
+
+    async def _postpone(self, run: Run, fault: Fault, progress: Progress, run_at: int) -> None:
+        """Give the job up until a limit has room for it: it counts as not begun."""
+        assert self._admission is not None
+        job = run.job
+        ended = self._ended(fault, None, spent=False)._replace(
+            target=job.target if progress.at else None, progress=progress.encode()
+        )
+        until = self._admission.waits_until(job)
+        if not await self._while_leased(run, self._store.put_back, run.lease, ended, run_at, until):
+            log.warning("job %s: lease lost", run.lease.job_id)
+
+    def _settled(self, run: Run) -> None:
+        """What the attempt held is free again."""
+        admitted, run.admitted = run.admitted, FREE
+        if self._admission is not None:
+            self._admission.ended(admitted)
+
     async def _call(self, run: Run, body: bytes, target: Target, progress: Progress) -> Called:
         """One upstream call, under an attempt that is already committed."""
         job = run.job
@@ -314,6 +366,7 @@ class Runner:
             progress.dead,
             progress.tired,
             progress.at > 0,
+            run.admitted.key_ids,
             run.handle,
             partial(self._note_handle, run),
             # While it waits in there, a job that must not be sent twice would look as if it were.
@@ -351,10 +404,12 @@ class Runner:
             await asyncio.sleep(delay_s)
         run.phase = Phase.WRITING
         asked_at = self._clock.monotonic()
+        ended = ended._replace(held=bool(run.admitted.holds))
         lease = await self._while_leased(
             run, self._store.begin_attempt, run.lease, ended, self._lease_s
         )
         run.ended = None
+        self._settled(run)
         if lease is None:
             return False
         run.lease = lease
@@ -366,7 +421,7 @@ class Runner:
         return (job.deadline_at - self._clock.now()) / _SECOND
 
     def _ended(self, fault: Fault, key_name: str | None, spent: bool) -> Retry:
-        state = AttemptState.UNSENT if fault.retryable is Retryable.HELD else _attempt_state(fault)
+        state = AttemptState.UNSENT if fault.retryable is Retryable.HELD else attempt_state(fault)
         return Retry(
             attempt_state=state,
             spent=spent,
@@ -401,24 +456,26 @@ class Runner:
         """End the job; `outcome` is for a caller who waits."""
         run.phase = Phase.FINISHING
         failpoint("worker.answer_before_finish")
+        finish = finish._replace(held=bool(run.admitted.holds))
         try:
             if not await self._while_leased(run, self._store.finish_job, run.lease, finish):
                 log.warning("job %s: lease lost, its result is dropped", run.lease.job_id)
         finally:
+            self._settled(run)
             # An answer that was paid for reaches its caller, recorded or not.
             if run.live is not None and outcome is not None:
-                run.live.end(_named(run.job, outcome))
+                run.live.end(named(run.job, outcome))
 
     async def _break_off(self, run: Run, live: Live, why: Stop) -> None:
         """End a job whose caller waits, or has gone: nobody else would run it."""
         cancelled = why in {Stop.CALLER_GONE, Stop.CANCELLED}
         words = _LEAVING if why is Stop.DRAINED else _UNRECORDED
-        failure = _at(run.job, cancelled_failure() if cancelled else words)
+        failure = located(run.job, cancelled_failure() if cancelled else words)
         fault = Fault(failure, unknown=run.phase is Phase.CALLING)
         live.end(fault)
         if why not in {Stop.DRAINED, Stop.CALLER_GONE}:
             return
-        finish = _failed(run.job, fault, fault, None)
+        finish = failed(run.job, fault, fault, None)._replace(held=bool(run.admitted.holds))
         if cancelled:
             finish = finish._replace(state=State.CANCELLED)
         if run.ended is not None:
@@ -436,21 +493,26 @@ class Runner:
             self.outage.failed("writing", error)
 
     async def _put_back(self, run: Run, ended: Retry, run_at: int) -> None:
+        ended = ended._replace(held=bool(run.admitted.holds))
         if not await self._while_leased(run, self._store.put_back, run.lease, ended, run_at):
             log.warning("job %s: lease lost", run.lease.job_id)
+        self._settled(run)
 
     async def _give_back(self, run: Run) -> None:
         """Let another process have the job: a shutdown is nobody's failure."""
         job = run.job
         called = run.phase is Phase.CALLING
         try:
+            held = bool(run.admitted.holds)
             if called and job.on_unknown is OnUnknown.FAIL:
-                await self._store.finish_job(run.lease, _unknown(job, None, None))
+                finish = unknown(job, None, None)._replace(held=held)
+                await self._store.finish_job(run.lease, finish)
             elif run.ended is not None:
-                await self._store.put_back(run.lease, run.ended, run.due_at)
+                ended = run.ended._replace(held=held)
+                await self._store.put_back(run.lease, ended, run.due_at)
             else:
                 state = AttemptState.UNKNOWN if called else AttemptState.UNSENT
-                ended = Retry(state, spent=False, error_type=Stop.DRAINED.value)
+                ended = Retry(state, spent=False, error_type=Stop.DRAINED.value, held=held)
                 await self._store.put_back(run.lease, _kept(ended, job), self._clock.now())
         except StoreError as error:
             log.debug("job %s: could not be given back: %s", run.lease.job_id, error)
@@ -462,9 +524,22 @@ class Runner:
         failure = Failure("internal error: the worker failed unexpectedly", status_code=500)
         fault = Fault(failure, unknown=run.phase is Phase.CALLING)
         try:
-            await self._finish(run, _failed(run.job, fault, fault, None), fault)
+            await self._finish(run, failed(run.job, fault, fault, None), fault)
         except Exception:  # nothing is left to try: the lease runs out and the job runs again
             log.exception("job %s: its end could not be written", run.lease.job_id)
+
+
+class _NotCalled(Called, frozen=True):
+    """A call that may not be made."""
+
+    at: int | None = None
+    """When it may be, where it is worth waiting for that."""
+
+
+def _located(fault: Fault, target: Target, kind: str) -> Fault:
+    """The fault, saying at which fallback it happened."""
+    failure = fault.failure.of(provider=target.provider, model=target.model, request_type=kind)
+    return replace(fault, failure=failure)
 
 
 def _target(job: ClaimedJob) -> Target:
@@ -485,67 +560,3 @@ def _progress_of(job: ClaimedJob) -> Progress:
 def _kept(ended: Retry, job: ClaimedJob) -> Retry:
     """Of a job that is given back as it came: where it was to go, and what it knew."""
     return ended._replace(target=job.target, progress=job.progress)
-
-
-def _completed(answer: Answer, key_name: str | None) -> Finish:
-    return Finish(
-        state=State.COMPLETED,
-        status_code=200,
-        body=answer.body,
-        attempt_state=AttemptState.SUCCEEDED,
-        attempt_status_code=200,
-        key_name=key_name,
-        metered=_metered(answer),
-    )
-
-
-def _metered(answer: Answer) -> Metered | None:
-    """What is known of its use; some answers only have a price."""
-    usage = answer.usage
-    if usage is not None:
-        return Metered(usage.input_tokens, usage.output_tokens, answer.cost_usd_nanos)
-    return None if answer.cost_usd_nanos is None else Metered(0, 0, answer.cost_usd_nanos)
-
-
-def _failed(job: ClaimedJob, shown: Fault, last: Fault, key_name: str | None) -> Finish:
-    """The end of a job with one error to show, perhaps not that of its last attempt."""
-    failure = _at(job, shown.failure)
-    return Finish(
-        state=State.EXPIRED if shown.job_deadline else State.FAILED,
-        status_code=failure.status_code or 500,
-        body=failure.to_json(),
-        attempt_state=_attempt_state(last),
-        error_type=last.failure.error_type or last.failure.type,
-        attempt_status_code=last.failure.status_code,
-        key_name=key_name,
-    )
-
-
-def _attempt_state(fault: Fault) -> AttemptState:
-    return AttemptState.UNKNOWN if fault.unknown else AttemptState.FAILED
-
-
-def _unknown(job: ClaimedJob, cause: str | None, key_name: str | None) -> Finish:
-    failure = replace(_at(job, unknown_outcome_failure()), cause=cause)
-    return Finish(
-        state=State.FAILED,
-        status_code=500,
-        body=failure.to_json(),
-        attempt_state=AttemptState.UNKNOWN,
-        error_type=failure.error_type,
-        key_name=key_name,
-    )
-
-
-def _named(job: ClaimedJob, outcome: Outcome) -> Outcome:
-    """The outcome, saying on which call it came."""
-    if isinstance(outcome, Answer):
-        return outcome
-    return replace(outcome, failure=_at(job, outcome.failure))
-
-
-def _at(job: ClaimedJob, failure: Failure) -> Failure:
-    """The failure, saying on which call it came: its own provider's unless it says more."""
-    if failure.provider is not None:
-        return failure
-    return failure.of(provider=job.lane, model=job.model, request_type=job.kind)

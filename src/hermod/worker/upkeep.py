@@ -47,5 +47,7 @@ class Upkeep:
             too_old_at = self._clock.now() - _ORPHAN_AGE_US
             while await self._store.delete_orphans(too_old_at, BATCH) == BATCH:
                 pass
+            while await self._store.settle_leftovers(BATCH) >= BATCH:
+                pass
             self._orphans_due_s = self._clock.monotonic() + _ORPHANS_EVERY_S
         failpoint("upkeep.after")

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -138,6 +138,12 @@ class Worker:
                 run.stop(Stop.DRAINED)
 
     # Slots
+
+    def resize(self, lane_slots: Mapping[str, int]) -> None:
+        """Have other caps, by lane, from now on: see `WorkerSettings.lane_slots`."""
+        self._lanes.resize(lane_slots)
+        self._serve_callers()
+        self._wake.set()
 
     def reserve(self, lane: str) -> Claim | None:
         """See `hermod.jobs.slots.Slots`."""
@@ -298,7 +304,7 @@ class Worker:
 
     def _freed(self, lane: str) -> None:
         place = self._lanes[lane]
-        if place.hand_over():
+        if place.taken <= place.cap and place.hand_over():
             self._reserved_one()
             return
         place.taken -= 1

@@ -44,7 +44,7 @@ _HEADERS: Final[dict[int, Json]] = {
     401: {
         "WWW-Authenticate": {
             "description": "How to authenticate.",
-            "schema": {"const": "Bearer"},
+            "schema": {"type": "string", "pattern": "^Bearer"},
         }
     },
     429: _RETRY_AFTER,

@@ -1,4 +1,4 @@
-"""Routes for operators and readers, none of which needs a credential."""
+"""Routes for operators and readers. Only the metrics need a credential, and not on loopback."""
 
 from typing import Any, Final
 
@@ -30,7 +30,9 @@ def system_paths() -> Json:
         "metrics",
         "Counters, in the text format of Prometheus",
         answer("The counters.", {"text/plain": text}),
+        **errors(401, 403),
     )
+    del paths["/metrics"]["get"]["security"]
     paths["/openapi.json"] = _get(
         "description", "This document", json_answer("It.", {"type": "object"})
     )

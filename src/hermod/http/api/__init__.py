@@ -1,0 +1,1 @@
+"""The management API: each file has the routes of one resource (wire-contract 10.3)."""
