@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -182,11 +183,9 @@ class Exchange:
                 if name == b"connection" and b"close" in value.lower():
                     self.keep_alive = False
                 continue
-            lines.append(b"%b: %b\r\n" % (name, value))
-        block = b"".join(lines)
-        if not len(lines) == block.count(b"\n") == block.count(b"\r") or b"\0" in block:
-            raise RuntimeError("a response header contains a line break or NUL")
-        return block + self._framing(status, length, whole)
+            lines.append(_line(name, value))
+        lines.append(self._framing(status, length, whole))
+        return b"".join(lines)
 
     def _framing(self, status: int, length: int | None, whole: int | None) -> bytes:
         """The header lines that are ours, up to the empty one."""
@@ -219,3 +218,12 @@ class Exchange:
             if self.owed < 0 or (last and self.owed):
                 raise RuntimeError("the response is not as long as its Content-Length says")
         return body
+
+
+@lru_cache(maxsize=256)  # most are the same in every response
+def _line(name: bytes, value: bytes) -> bytes:
+    """A header as it is sent. Raises RuntimeError when it would be more than one."""
+    line = b"%b: %b\r\n" % (name, value)
+    if not line.count(b"\n") == line.count(b"\r") == 1 or b"\0" in line:
+        raise RuntimeError("a response header contains a line break or NUL")
+    return line
