@@ -5,6 +5,7 @@ A chunk is a write of its own, so that a 24 MB upload never stalls the group com
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from hermod.domain.errors import StoreUnavailable
@@ -32,8 +33,12 @@ class Chunk(NamedTuple):
     data: bytes
 
 
+@lru_cache(maxsize=4096)
 def id_bytes(job_id: str) -> bytes:
-    """The 16 bytes of one of our ids. Raises ValueError for any other text."""
+    """The 16 bytes of one of our ids. Raises ValueError for any other text.
+
+    Remembered for a while: the same ids come with the submit, the finish and every poll.
+    """
     raw = bytes.fromhex(job_id.replace("-", ""))
     if len(raw) != 16 or id_text(raw) != job_id:
         raise ValueError(job_id)

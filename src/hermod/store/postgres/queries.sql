@@ -228,11 +228,12 @@ WITH clock AS (
     FROM asked, clock
     WHERE job.id = ANY (ARRAY[asked.id]) AND job.attempt = asked.attempt AND job.worker_id = asked.worker_id
     RETURNING job.id, asked.attempt, asked.worker_id, outcome, error_type, asked.status_code,
-        key_name, coalesce(ended_at, now) AS ended_at, asked.input_tokens, asked.output_tokens,
+        key_name, least(ended_at, now) AS ended_at, asked.input_tokens, asked.output_tokens,
         asked.cost_usd_nanos, coalesce(asked.target_provider, lane) AS provider,
         coalesce(asked.target_model, model) AS model, now
 ), ended AS (
-    UPDATE hermod.attempt SET state = outcome, ended_at = moved.ended_at,
+    UPDATE hermod.attempt SET state = outcome,
+        ended_at = greatest(moved.ended_at, attempt.started_at),
         status_code = moved.status_code, error_type = moved.error_type, key_name = moved.key_name,
         input_tokens = moved.input_tokens, output_tokens = moved.output_tokens,
         cost_usd_nanos = moved.cost_usd_nanos
@@ -271,10 +272,11 @@ WITH clock AS (
     FROM asked, clock
     WHERE job.id = ANY (ARRAY[asked.id]) AND job.attempt = asked.attempt AND job.worker_id = asked.worker_id
     RETURNING job.id, asked.attempt, tenant_id, lane, outcome, error_type, asked.status_code,
-        key_name, coalesce(ended_at, now) AS ended_at, asked.input_tokens, asked.output_tokens,
+        key_name, least(ended_at, now) AS ended_at, asked.input_tokens, asked.output_tokens,
         asked.cost_usd_nanos
 ), ended AS (
-    UPDATE hermod.attempt SET state = outcome, ended_at = moved.ended_at,
+    UPDATE hermod.attempt SET state = outcome,
+        ended_at = greatest(moved.ended_at, attempt.started_at),
         status_code = moved.status_code, error_type = moved.error_type, key_name = moved.key_name,
         input_tokens = moved.input_tokens, output_tokens = moved.output_tokens,
         cost_usd_nanos = moved.cost_usd_nanos

@@ -24,9 +24,8 @@ SELECT kind, state, created_at, completed_at, expires_at, ttl_s, ttl_requested,
     status_code, request_id, lane, model, result.part, result.size, result.body,
     input_tokens, output_tokens, cost_usd_nanos, estimated
 FROM job LEFT JOIN result ON result.seq = job.seq
-WHERE id = :id AND tenant_id = :tenant_id
-    AND (owner = :owner OR (:sees_open AND owner = 'open') OR :is_admin)
-    AND (expires_at IS NULL OR expires_at > :now) AND (:kind IS NULL OR kind = :kind)
+WHERE id = ? AND tenant_id = ? AND (owner = ? OR (?5 AND owner = 'open') OR ?4)
+    AND (expires_at IS NULL OR expires_at > ?6) AND (?7 IS NULL OR kind = ?7)
 
 -- name: read_attempts
 SELECT n, attempt.state, attempt.lane, attempt.model, key_name, attempt.worker_id,
@@ -139,7 +138,7 @@ WHERE id = :id AND tenant_id = :tenant_id
     AND (:kind IS NULL OR kind = :kind) AND completed_at IS NULL
 
 -- name: end_attempt
-UPDATE attempt SET state = ?, ended_at = ?, status_code = ?, error_type = ?, key_name = ?,
+UPDATE attempt SET state = ?, ended_at = max(?, started_at), status_code = ?, error_type = ?, key_name = ?,
     input_tokens = ?, output_tokens = ?, cost_usd_nanos = ?
 WHERE seq = ? AND n = ?
 

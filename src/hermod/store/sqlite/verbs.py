@@ -349,7 +349,7 @@ def cancel_job(tx: Transaction, calls: Sequence[Cancel]) -> list[None]:
 
 
 def _end_attempt(tx: Transaction, seq: int, n: int, ended: Retry) -> None:
-    ended_at = tx.now if ended.ended_at is None else ended.ended_at
+    ended_at = tx.now if ended.ended_at is None else min(ended.ended_at, tx.now)
     values = (ended.attempt_state.value, ended_at, ended.attempt_status_code, ended.error_type)
     tx.run("end_attempt", (*values, ended.key_name, *(ended.metered or _UNMETERED), seq, n))
 
