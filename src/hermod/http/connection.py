@@ -27,6 +27,7 @@ Phase = Literal["new", "head", "body", "handling", "idle", "closing"]
 """What the client is to do: ask something, send the rest of a head, send the rest of a body, wait
 for us, ask again or not, go away."""
 
+_ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 _HIGH_WATER: Final = 65536
 """Bytes of a body waiting for its handler at which no more is read."""
 _TOLD_TO_RETRY: Final = 64
@@ -188,7 +189,7 @@ class Connection(asyncio.Protocol):
             self,
             {
                 "type": "http",
-                "asgi": {"version": "3.0", "spec_version": "2.3"},
+                "asgi": _ASGI,
                 "http_version": version,
                 "method": method.decode("ascii"),
                 "scheme": "http",

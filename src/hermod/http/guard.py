@@ -9,6 +9,7 @@ message that two parties may read differently, the bytes that follow cannot be t
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote
@@ -93,7 +94,7 @@ def check_headers(
     host = fields.get(b"host")
     if host is None:
         raise bad_request("the Host header is missing")
-    if host.translate(None, _HOST_CHARACTERS):
+    if not _is_host(host):
         raise bad_request("the Host header is not a host name or address with an optional port")
     if version not in {"1.1", "1.0"}:
         raise bad_request(f"HTTP/{version} is not supported; use HTTP/1.1")
@@ -139,6 +140,11 @@ def refusal(refused: Refused, common_headers: bytes = b"") -> bytes:
         f"{retry}connection: close\r\n"
     )
     return head.encode("ascii") + common_headers + b"\r\n" + body
+
+
+@lru_cache(maxsize=256)  # a gateway has few names
+def _is_host(value: bytes) -> bool:
+    return not value.translate(None, _HOST_CHARACTERS)
 
 
 def _refuse_repeated(headers: Headers) -> None:
