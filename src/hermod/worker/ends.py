@@ -10,14 +10,10 @@ from hermod.domain.suspicion import unknown_outcome_failure
 
 def completed(answer: Answer, key_name: str | None) -> Finish:
     """The end of a job that was answered."""
+    metered = _metered(answer)
+    # In the order of the members: named, they would take twice the time.
     return Finish(
-        state=State.COMPLETED,
-        status_code=200,
-        body=answer.body,
-        attempt_state=AttemptState.SUCCEEDED,
-        attempt_status_code=200,
-        key_name=key_name,
-        metered=_metered(answer),
+        State.COMPLETED, 200, answer.body, AttemptState.SUCCEEDED, None, 200, key_name, metered
     )
 
 
