@@ -16,14 +16,13 @@ from hermod.http.api.show import Json, Shown
 from hermod.providers.registry import KNOWN_PROVIDERS, MOCK
 from hermod.sealing import key_path, vault_of
 from hermod.store.choose import store_at
-from hermod.vault import Sealing, Vault
+from hermod.vault import Sealing
 
 
 class Administering:
     """What an administrator may do at the machine, on the store of these settings."""
 
-    def __init__(self, settings: Settings, clock: Clock, vault: Vault | None = None) -> None:
-        """`vault` stands in for that of the settings."""
+    def __init__(self, settings: Settings, clock: Clock) -> None:
         self.settings = settings
         self.store = store_at(
             settings.database_url.reveal(),
@@ -34,10 +33,10 @@ class Administering:
         )
         self.clock = self.store.clock
         self._governor = Governor(self.store, settings.governance)
-        vault = vault or vault_of(settings)
+        vault = vault_of(settings)
         names = settings.auth.own_issuer, settings.auth.own_audience
         self.issuer = Issuer(names, self._governor, self.store, vault, self.clock)
-        self.management = Management(self.store, self._governor, self.clock, self._is_provider)
+        self.management = Management(self.store, self._governor, self.clock, self.is_provider)
         self.resealing = Resealing(self.store, vault, self.clock)
 
     async def open(self) -> None:
@@ -62,7 +61,8 @@ class Administering:
         shown = Shown(self.management.book, meters, self.clock.now())
         return [shown.key(key, value) for key in keys]
 
-    def _is_provider(self, name: str) -> bool:
+    def is_provider(self, name: str) -> bool:
+        """Whether there is one of that name, whether or not it can be called."""
         known = KNOWN_PROVIDERS | self.settings.custom_names
         return name in known or self.management.book.document(PROVIDER, name) is not None
 

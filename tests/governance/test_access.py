@@ -171,6 +171,22 @@ async def test_what_is_no_password_is_none(desk: Desk) -> None:
         assert await refused(access.resolve_admin(bearer(value))) == UNAUTHORIZED
 
 
+@pytest.mark.parametrize("name", [b"authorization", *KEY_HEADERS])
+def test_a_password_is_told_from_a_guess_and_from_what_is_none(desk: Desk, name: bytes) -> None:
+    access, without = desk.access(admin=WITH_PASSWORD), desk.access()
+    right = base64.b64encode(b"root:a password: with a colon")
+    words = (right, base64.b64encode(b"root:guess"), b"sk-1", b"=", b"", b"cm9vdA==", b"\xff")
+    schemes = (b"",) if name != b"authorization" else (b"Basic ", b"bearer ", b"BASIC  ")
+    for scheme in schemes:
+        found = [access.password_shown(((name, scheme + word),)) for word in words]
+        expected = [True, False] if name != b"x-bf-vk" else [None, None]
+        assert found == [*expected, *[None] * 5]
+        assert without.password_shown(((name, scheme + right),)) is None
+    assert access.password_shown(((b"authorization", b"Digest " + right),)) is None
+    both = ((b"authorization", b"Basic " + right), (b"api-key", words[1]))
+    assert access.password_shown(both) is False
+
+
 async def test_on_loopback_without_any_secret_everybody_is_an_admin(desk: Desk) -> None:
     access = desk.access(enforced=False, open_admin=True, admin=AdminSecrets())
     for headers in (OTHERS, bearer(b"Bearer sk-dummy")):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import httpx
+import pytest
 
 from tests.support.inprocess import gateway
 from tests.support.management import (
@@ -104,6 +105,27 @@ async def test_a_session_outlives_a_restart_and_its_token_is_not_stored(tmp_path
         assert token not in repr(document)
     async with gateway(tmp_path, config=LOGIN) as running:
         well(await running.http.get(KEYS, headers={"Authorization": f"Bearer {token}"}))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"admin_password": "another horse"}, {"admin_username": "boss"}, {"is_enabled": False}],
+)
+async def test_a_session_ends_with_the_password_that_opened_it(
+    tmp_path: Path, changed: dict[str, object]
+) -> None:
+    async with gateway(tmp_path, config=LOGIN, environ=ENVIRON) as running:
+        well(await logged_in(running.http))
+        token = running.http.cookies["token"]
+        _, (document,) = await running.service.store.read_documents()
+        assert PASSWORD.encode() not in document.body
+    config = {"auth_config": {**LOGIN["auth_config"], **changed}}
+    async with gateway(tmp_path, config=config, environ=ENVIRON) as running:
+        for shown in ({"Cookie": f"token={token}"}, {"Authorization": f"Bearer {token}"}):
+            refused(await running.http.get(KEYS, headers=shown), 401)
+            here = "/api/session/is-auth-enabled"
+            assert not well(await running.http.get(here, headers=shown))["has_valid_token"]
+        well(await running.http.get(KEYS, headers=ADMIN))
 
 
 async def test_a_password_in_a_header_opens_too(tmp_path: Path) -> None:

@@ -224,13 +224,22 @@ async def test_a_member_of_the_wrong_kind_is_400(tmp_path: Path) -> None:
             assert refused(response, 400).startswith("Invalid JSON: "), members
 
 
-async def test_a_pattern_that_is_none_is_400(tmp_path: Path) -> None:
+async def test_a_pattern_that_is_none_or_may_never_end_is_400(tmp_path: Path) -> None:
+    wrong = {
+        "regex:(": "does not compile: ",
+        "regex:[z-a]": "does not compile: ",
+        "regex:*": "does not compile: ",
+        "regex:(a+)+b": "repeats a group",
+        r"regex:(a)\1": "looks around or refers back",
+    }
     async with gateway(tmp_path) as running:
-        for pattern in ("regex:(", "regex:[z-a]", "regex:*"):
-            configs = [{"provider": "openai", "allowed_models": [pattern]}]
-            body = {"name": "x", "provider_configs": configs}
-            message = refused(await running.http.post(KEYS, json=body), 400)
-            assert message.startswith(f"not a regular expression: {pattern}")
+        key = await made(running.http)
+        for pattern, reason in wrong.items():
+            for member in ("allowed_models", "blacklisted_models"):
+                body = {"name": "x", "provider_configs": [{"provider": "mock", member: [pattern]}]}
+                for way, path in (("POST", KEYS), ("PUT", f"{KEYS}/{key['id']}")):
+                    message = refused(await running.http.request(way, path, json=body), 400)
+                    assert message.startswith(f"{member}: the pattern {pattern} {reason}")
 
 
 async def test_two_keys_cannot_have_one_name(tmp_path: Path) -> None:

@@ -366,6 +366,7 @@ async def test_the_record_has_a_line_per_received_call_and_survives_sigterm(tmp_
         "prompt_sha256": hashlib.sha256(b"say nonce:a-7 aloud").hexdigest(),
         "nonce": "a-7",
         "status": 200,
+        "says_when": False,
     }
 
 

@@ -37,6 +37,7 @@ METERS: Final = f"{CONTRACT}/test_meters.py"
 PENDING: Final = f"{CONTRACT}/test_pending.py"
 DOCUMENTS: Final = f"{CONTRACT}/test_documents.py"
 LEFTOVERS: Final = f"{CONTRACT}/test_leftovers.py"
+SEALED: Final = f"{CONTRACT}/test_sealed.py"
 LIMITS: Final = "tests/store/postgres/test_limits.py"
 TARGETS: Final = f"{CONTRACT}/test_targets.py"
 NOT_TO_BE_SEEN: Final = f"{CANCEL}::test_a_job_that_is_not_to_be_seen_is_not_cancelled"
@@ -354,6 +355,33 @@ def in_meters(name: str, old: str, new: str, test: str) -> Mutant:
     """What SQLite does when something is reserved or settled."""
     return Mutant(f"sqlite: {name}", SQLITE_METERS, old, new, test, "SqliteDatabase")
 
+
+SECRETS: Final = (
+    on_sqlite(
+        "secrets of somebody else's are overwritten",
+        "WHERE id = ? AND options = ? AND completed_at IS NULL",
+        "WHERE id = ? AND ? <> '' AND completed_at IS NULL",
+        f"{SEALED}::test_options_that_somebody_else_has_replaced_stay",
+    ),
+    on_sqlite(
+        "a job that has ended has its secrets sealed anew",
+        "AND options = ? AND completed_at IS NULL",
+        "AND options = ?",
+        f"{SEALED}::test_a_job_that_has_ended_stays_as_it_is",
+    ),
+    on_postgres(
+        "secrets of somebody else's are overwritten",
+        "AND job.options = asked.was AND",
+        "AND asked.was <> '' AND",
+        f"{SEALED}::test_options_that_somebody_else_has_replaced_stay",
+    ),
+    on_postgres(
+        "a job that has ended has its secrets sealed anew",
+        "AND job.options = asked.was AND job.completed_at IS NULL",
+        "AND job.options = asked.was",
+        f"{SEALED}::test_a_job_that_has_ended_stays_as_it_is",
+    ),
+)
 
 LIMITS_ON_SQLITE: Final = (
     on_sqlite(
@@ -887,7 +915,7 @@ LIMITS_ON_POSTGRES: Final = (
     Mutant(
         "postgresql: two reserve what one of them can have",
         POSTGRES,
-        "FOR NO KEY UPDATE OF meter\n",
+        "    FOR NO KEY UPDATE OF meter\n",
         "",
         f"{LIMITS}::test_who_reserves_waits_for_who_has_the_meter_and_then_judges_it",
     ),
@@ -1037,6 +1065,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *CANCELS_ON_SQLITE,
     *VERBS_OF_SQLITE,
     *LIMITS_ON_SQLITE,
+    *SECRETS,
     *FENCES_ON_POSTGRES,
     *QUERIES_ON_POSTGRES,
     *METERED_ON_POSTGRES,

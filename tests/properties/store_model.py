@@ -98,6 +98,11 @@ class Job:
         )
 
     @property
+    def has_place(self) -> bool:
+        """Whether what it holds is its place among the pending jobs."""
+        return any(hold.unit is Unit.PENDING for hold in self.holds)
+
+    @property
     def charged(self) -> int:
         """What of its cost the budget must know of."""
         return sum(each.usd_nanos or 0 for each in self.costs if each.held)
@@ -172,17 +177,24 @@ class Model:
         return self.start(job, claim) if claim else None
 
     def reserve(self, job: Job, holds: Sequence[Hold]) -> tuple[Refusal, ...]:
-        if job.holds:
+        if job.holds and not job.has_place:
             return ()
         now = self._clock.now()
         meters = [rolled(self.meters.get(hold[0], EMPTY), hold.window, now) for hold in holds]
         asked = [refusal(hold, at, now) for hold, at in zip(holds, meters, strict=True)]
         refused = tuple(each for each in asked if each)
         if not refused:
+            self._give_place_up(job)
             job.holds = list(holds)
             for hold, at in zip(holds, meters, strict=True):
                 self.meters[hold.meter_id] = at._replace(reserved=at.reserved + hold.amount)
         return refused
+
+    def _give_place_up(self, job: Job) -> None:
+        for hold in job.holds:
+            at = self.meters[hold.meter_id]
+            self.meters[hold.meter_id] = at._replace(reserved=at.reserved - hold.amount)
+        job.holds = []
 
     def _settle(self, job: Job, state: AttemptState, metered: Metered | None) -> None:
         cost = Cost()
@@ -204,8 +216,6 @@ class Model:
             job.costs[-1] = cost
 
     def start(self, job: Job, claim: Claim) -> Lease:
-        if job.state is State.QUEUED:
-            self._settle(job, AttemptState.UNSENT, None)
         if not job.begun:
             job.begun = True
             job.deadline_at = self._clock.now() + int(claim.job_deadline_s * SECOND)
@@ -223,7 +233,12 @@ class Model:
     def end_attempt(self, job: Job, ended: Retry) -> None:
         job.attempts[-1] = ended.attempt_state
         job.spent += ended.spent
-        self._settle(job, ended.attempt_state, ended.metered)
+        if job.has_place and not ended.held:
+            holds, job.holds = job.holds, []
+            self._settle(job, ended.attempt_state, ended.metered)
+            job.holds = holds
+        else:
+            self._settle(job, ended.attempt_state, ended.metered)
         job.target, job.progress = ended.target, ended.progress
         if ended.attempt_state is AttemptState.FAILED:
             job.suspicion = 0
@@ -254,8 +269,7 @@ class Model:
 
     def expire(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
-            if job.state is State.QUEUED:
-                self._settle(job, AttemptState.UNSENT, None)
+            self._give_place_up(job)
             failure = job_deadline_failure() if job.begun else queue_deadline_failure()
             self._fail(job, State.EXPIRED, failure)
 
@@ -264,8 +278,9 @@ class Model:
             return
         if job.state is State.RUNNING:
             job.attempts[-1] = AttemptState.UNKNOWN
-        if job.state is not State.WAITING:
+        if job.state is State.RUNNING:
             self._settle(job, AttemptState.UNKNOWN, None)
+        self._give_place_up(job)
         self._fail(job, State.CANCELLED, cancelled_failure())
 
     def delete(self, jobs: Iterable[Job]) -> None:

@@ -236,6 +236,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert (given.attempts_spent, given.suspicion) == (job.spent, job.suspicion)
             assert (given.target, given.progress) == (job.target, job.progress)
             assert given.lease == self.model.start(job, claim)
+            assert given.held == job.has_place
             assert given.deadline_at == job.deadline_at
             body = given.body
             if body is None:
@@ -273,7 +274,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(lease=HELD, ended=ENDS, in_s=SECONDS, not_begun=st.booleans())
     def put_back(self, lease: Lease, ended: Retry, in_s: float, not_begun: bool) -> None:
         job = self.model.jobs[lease.job_id]
-        ended = ended._replace(held=bool(job.holds))
+        # What may not begin yet keeps its place in the queue.
+        ended = ended._replace(held=bool(job.holds) and not (not_begun and job.has_place))
         run_at = self._clock.now() + int(in_s * SECOND)
         deadline_at = run_at + int(LEASE_S * SECOND) if not_begun else None
         assert self._run(self._store.put_back(lease, ended, run_at, deadline_at))

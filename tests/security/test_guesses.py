@@ -26,28 +26,41 @@ def shown(header: str, password: str, scheme: str = "Bearer") -> dict[str, str]:
 
 
 def takes_passwords(route: Route) -> bool:
-    """Whether what is shown there makes any difference."""
-    return route.access is not Level.PUBLIC or route.path in {WHO_ASKS, "/api/session/login"}
+    """Whether what headers show there makes any difference."""
+    return route.access is not Level.PUBLIC or route.path == WHO_ASKS
 
 
 @pytest.mark.parametrize("config", [LOGIN, OPEN_CALLS], ids=["locked", "open calls"])
-async def test_ten_guesses_at_any_route_are_all_that_there_are(
+async def test_a_guess_at_any_route_in_any_header_counts(
     tmp_path: Path, config: dict[str, Any]
 ) -> None:
     async with gateway(tmp_path, config=config, environ=ENVIRON) as running:
-        http = running.http
-        for route in filter(takes_passwords, running.service.routes):
-            path = re.sub(r"\{[^}]*\}", "x", route.path)
-            for number in range(TEN):
-                headers = shown(HEADERS[number % 4], "wrong", "Basic")
-                response = await http.request(route.method, path, headers=headers)
-                assert response.status_code != 429, (route, response.text)
-            for header in HEADERS:
-                refused(await http.get(KEYS, headers=shown(header, PASSWORD)), 429)
-            response = await http.request(route.method, path, headers=shown("api-key", PASSWORD))
+        http, guesses = running.http, running.service._guesses
+        for number, route in enumerate(filter(takes_passwords, running.service.routes)):
+            path, header = re.sub(r"\{[^}]*\}", "x", route.path), HEADERS[number % 4]
+            for _ in range(TEN - 1):
+                guesses.note({"client": ("127.0.0.1", 1)})
+            wrong = shown(header, "wrong", "Basic")
+            response = await http.request(route.method, path, headers=wrong)
+            assert response.status_code != 429, (route, response.text)
+            response = await http.request(route.method, path, headers=shown(header, PASSWORD))
             assert response.status_code == 429, (route, response.text)
-            well(await http.get(KEYS, headers=ADMIN))
-            _forget(running.service._guesses)
+            guesses._failed.clear()
+
+
+@pytest.mark.parametrize("path", [KEYS, "/v1/models", "/v1/async/chat/completions/x"])
+async def test_after_ten_guesses_the_right_one_is_too_late_everywhere(
+    tmp_path: Path, path: str
+) -> None:
+    async with gateway(tmp_path, config=OPEN_CALLS, environ=ENVIRON) as running:
+        http = running.http
+        for number in range(TEN):
+            response = await http.get(path, headers=shown(HEADERS[number % 4], "wrong", "Basic"))
+            assert response.status_code != 429
+        for header in HEADERS:
+            for other in (path, KEYS, "/openai/v1/responses/x"):
+                refused(await http.get(other, headers=shown(header, PASSWORD)), 429)
+        well(await http.get(KEYS, headers=ADMIN))
 
 
 async def test_whether_a_password_is_right_cannot_be_asked_for_ever(tmp_path: Path) -> None:
@@ -71,7 +84,3 @@ async def test_where_there_is_no_password_nothing_is_a_guess(tmp_path: Path) -> 
     async with gateway(tmp_path, environ=ENVIRON) as running:
         for _ in range(TEN + 1):
             refused(await running.http.get(KEYS, headers=shown("authorization", "wrong")), 401)
-
-
-def _forget(guesses: Any) -> None:
-    guesses._failed.clear()

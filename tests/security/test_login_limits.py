@@ -28,9 +28,8 @@ class ManualClock:
         return self.at_s
 
 
-def scope(address: str = "192.0.2.1", authorization: bytes = b"") -> dict[str, Any]:
-    headers = [(b"authorization", authorization)] if authorization else []
-    return {"client": (address, 1), "headers": headers}
+def scope(address: str = "192.0.2.1") -> dict[str, Any]:
+    return {"client": (address, 1)}
 
 
 def basic(username: str = USERNAME, password: str = PASSWORD) -> dict[str, str]:
@@ -147,17 +146,6 @@ def test_each_address_counts_for_itself_and_a_network_of_ipv6_as_one() -> None:
     for address in ("2001:db8::2", "2001:db8::ffff:1%eth0", "::ffff:192.0.2.1"):
         with pytest.raises(Refused):
             guesses.check(scope(address))
-
-
-def test_only_passwords_in_headers_are_judged() -> None:
-    guesses = Guesses(ManualClock())
-    word = base64.b64encode(b"root:guess")
-    failed(guesses, TEN)
-    for authorization in (b"Basic " + word, b"bearer " + word, b"BASIC  " + word):
-        with pytest.raises(Refused):
-            guesses.check_headers(scope(authorization=authorization))
-    for authorization in (b"", b"Bearer sk-bf-1", b"Digest " + word, b"Basic =", word):
-        guesses.check_headers(scope(authorization=authorization))
 
 
 def test_however_many_addresses_fail_memory_is_bounded() -> None:

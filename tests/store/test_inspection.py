@@ -1,5 +1,6 @@
 """What somebody who only looks sees is what there is, the same on every backend."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from tests.store.jobs import (
     FAILED,
     LEASE_S,
     QUEUE_WAIT_S,
+    UNKNOWN,
     claim_again,
     finished_job,
     new_job,
@@ -68,16 +70,18 @@ async def test_a_dump_has_every_job_with_its_attempts(database: Database) -> Non
         done = await finished_job(store, database)
         dump = await dump_of(database)
     worker = CLAIM.worker_id
-    assert {job.job_id: job for job in dump.jobs} == {
-        queued: StoredJob(queued, "first", "queued", 0, "fail", "openai", 0),
+    assert {job.job_id: replace(job, owner="") for job in dump.jobs} == {
+        queued: StoredJob(queued, "first", "queued", 0, "fail", "openai", 0, owner=""),
         running.job_id: StoredJob(
-            running.job_id, "other", "running", 1, "retry", "openai", 0, worker
+            running.job_id, "other", "running", 1, "retry", "openai", 0, worker, owner=""
         ),
-        done: StoredJob(done, '{"mod', "completed", 1, "retry", "openai", 1, None, now),
+        done: StoredJob(done, '{"mod', "completed", 1, "retry", "openai", 1, None, now, owner=""),
     }
+    assert {job.owner for job in dump.jobs} == {"vk:1"}
+    to = {"lane": "openai", "model": "gpt-4o"}
     assert {attempt.job_id: attempt for attempt in dump.attempts} == {
-        running.job_id: StoredAttempt(running.job_id, 1, "sending", now, None, None, worker),
-        done: StoredAttempt(done, 1, "succeeded", now, now, None, worker),
+        running.job_id: StoredAttempt(running.job_id, 1, "sending", now, None, None, worker, **to),
+        done: StoredAttempt(done, 1, "succeeded", now, now, None, worker, **to),
     }
     assert dump.integrity == "ok"
 
@@ -105,19 +109,26 @@ async def test_a_dump_has_the_counters_as_the_store_keeps_them(database: Databas
     }
 
 
-async def test_a_dump_has_what_jobs_cost_and_hold(sqlite: SqliteDatabase) -> None:
-    async with sqlite.open() as store:
-        done, open_ = [await running_job(store, sqlite) for _ in range(2)]
-        for lease in (done, open_):
+async def test_a_dump_has_what_jobs_and_attempts_cost_and_hold(database: Database) -> None:
+    async with database.open() as store:
+        done, lost, open_ = [await running_job(store, database) for _ in range(3)]
+        for lease in (done, lost, open_):
             assert await store.reserve(lease, [BUDGET]) == ()
         await store.finish_job(done, DONE)
-        dump = await dump_of(sqlite)
-    now = sqlite.clock.now()
-    assert dump.meters == {"budget": Meter(now, 70, 100, 70)}
+        await store.put_back(lost, UNKNOWN._replace(held=True), 0)
+        dump = await dump_of(database)
+    now = database.clock.now()
+    assert dump.meters == {"budget": Meter(now, 170, 100, 170)}
     assert dump.holds == [StoredHold(open_.job_id, "budget", "usd_nanos", 100)]
     assert {job.job_id: job.cost_usd_nanos for job in dump.jobs} == {
         done.job_id: 70,
+        lost.job_id: 100,
         open_.job_id: None,
+    }
+    assert {a.job_id: (a.cost_usd_nanos, a.estimated) for a in dump.attempts} == {
+        done.job_id: (70, False),
+        lost.job_id: (100, True),
+        open_.job_id: (None, False),
     }
 
 

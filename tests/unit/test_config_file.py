@@ -29,9 +29,26 @@ def test_the_encryption_key_is_ours_then_the_files_then_bifrosts(
     assert settings.encryption_key == Secret(key)
 
 
+PREVIOUS: list[tuple[dict[str, str], str | None, str]] = [
+    ({"HERMOD_ENCRYPTION_KEY_PREVIOUS": "ours"}, "file", "ours"),
+    ({"NAMED": "x"}, "env.NAMED", "x"),
+    ({}, None, ""),
+]
+
+
+@pytest.mark.parametrize(("environ", "written", "key"), PREVIOUS)
+def test_the_key_before_is_ours_then_the_files(
+    tmp_path: Path, environ: dict[str, str], written: str | None, key: str
+) -> None:
+    loaded = read(tmp_path, {"encryption_key_previous": written}, environ)
+    assert loaded.settings.encryption_key_previous == Secret(key)
+    assert loaded.warnings == ()
+
+
 def test_settings_never_show_a_secret(tmp_path: Path) -> None:
     config = {
         "encryption_key": "hush-1",
+        "encryption_key_previous": "hush-0",
         "providers": {
             "openai": {
                 "keys": [{"name": "main", "value": "hush-2"}],

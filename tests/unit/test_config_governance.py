@@ -377,7 +377,19 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"virtual_keys": [key(provider_configs=[OPEN, OPEN])]}, "stands twice in this key"),
     (
         {"virtual_keys": [key(provider_configs=[{**OPEN, "allowed_models": ["regex:("]}])]},
-        "allowed_models[0]: is not a regular expression",
+        "allowed_models[0]: this pattern does not compile: ",
+    ),
+    (
+        {
+            "virtual_keys": [
+                key(provider_configs=[{**OPEN, "blacklisted_models": ["a", "regex:(a+)+b"]}])
+            ]
+        },
+        "blacklisted_models[1]: this pattern repeats a group",
+    ),
+    (
+        {"virtual_keys": [key(provider_configs=[OPEN, {**OPEN, "provider": "Mock"}])]},
+        "provider_configs[1].provider: stands twice in this key",
     ),
     ({"virtual_keys": [key(budget_id="b")]}, "budget_id: names no budget of"),
     ({"virtual_keys": [key(rate_limit_id="r")]}, "rate_limit_id: names no rate limit of"),

@@ -173,6 +173,13 @@ def test_two_keys_of_one_name_are_warned_of(tmp_path: Path) -> None:
     assert "same name" in read(tmp_path, {"xai": {"keys": keys}}).warnings[0]
 
 
+@pytest.mark.parametrize("key", [{"id": "header-provided"}, {"name": "header-provided"}])
+def test_no_key_is_called_as_those_that_callers_bring(tmp_path: Path, key: dict[str, str]) -> None:
+    (member,) = key
+    (problem,) = problems(tmp_path, {"openai": {"keys": [{**key, "value": "a"}]}})
+    assert f"providers.openai.keys[0].{member}: is what a key is called that " in problem
+
+
 @pytest.mark.parametrize(
     "written",
     [

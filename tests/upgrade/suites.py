@@ -22,6 +22,9 @@ SUITES: Final = (
     "tests/acceptance/test_contract_restart.py",
     "tests/acceptance/test_openai_sdk.py",
     "tests/acceptance/test_forwarding.py",
+    "tests/acceptance/test_direct_keys.py",
+    "tests/acceptance/test_fallbacks.py",
+    "tests/acceptance/test_ordered_work.py",
     "tests/acceptance/test_recovery.py",
     "tests/acceptance/test_roles.py",
     "tests/acceptance/test_kill.py::"

@@ -55,7 +55,7 @@ from hermod.providers.adapter import CannotCarry, Outgoing, Prepared, StreamTran
 from hermod.providers.adapters import Way, mock_way, way_of
 from hermod.providers.pending import Asking, Polling
 from hermod.providers.prepare import upstream_model
-from hermod.providers.registry import MOCK, endpoint, root_of
+from hermod.providers.registry import MOCK, climbs, endpoint, root_of
 
 log = logging.getLogger(__name__)
 
@@ -368,6 +368,8 @@ class Caller:
         )
         if url is None:
             return unsupported(spec.kind, provider.name), ()
+        if climbs(url):
+            return cannot_carry("the model's name would lead to another address", "model"), ()
         line = self._line(provider, key)
         tag = f"{spec.job_id}/{spec.attempt}"
         usual, own = line.headers(prepared, call.options.forward, tag)

@@ -18,6 +18,11 @@ class _Asked(msgspec.Struct, gc=False):
     fallbacks: object = None
 
 
+class _Routed(msgspec.Struct, gc=False):
+    models: object = None
+
+
+_read_routed: Final = msgspec.json.Decoder(_Routed).decode
 _read: Final = msgspec.json.Decoder(_Asked).decode
 _read_list: Final = msgspec.json.Decoder(list[object]).decode
 
@@ -34,6 +39,24 @@ def fallbacks_of(body: bytes, content_type: str | None) -> tuple[Target, ...]:
         if name in _NAMES:
             found += _listed(text)
     return targets_of(found)
+
+
+def routed_models(body: bytes) -> tuple[str, ...]:
+    """Models that an upstream which is a router itself may go on to: OpenRouter's `models`.
+
+    The field is passed on like any other, so who limits models has to look at it. None in a form.
+    """
+    if b'"models"' not in body and b"\\u" not in body:
+        return ()
+    try:
+        named = _read_routed(body).models
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ()
+    if isinstance(named, str):
+        return (named,)
+    if not isinstance(named, list):
+        return ()
+    return tuple(each for each in cast("list[object]", named) if isinstance(each, str))
 
 
 def _listed(text: str) -> list[object]:

@@ -12,7 +12,6 @@ from hermod.clock import SystemClock
 from hermod.config import Settings, load
 from hermod.domain.errors import ConfigError, HermodError
 from hermod.providers.registry import KNOWN_PROVIDERS, load_rows
-from hermod.vault import Vault
 
 BY: Final = "cli"
 """Who did it, in the audit."""
@@ -31,21 +30,23 @@ def beside(
     act: Callable[[Administering], Awaitable[int]],
     *,
     makes: bool = False,
-    vault_for: Callable[[Settings], Vault] | None = None,
+    change: Callable[[Settings], Settings] | None = None,
 ) -> int:
     """What `act` does and answers, as an exit code; 1, with a word of why, where it fails.
 
-    Unless `makes`, an embedded database must be there. `vault_for` makes another vault than that
-    of the settings.
+    Unless `makes`, an embedded database must be there. `change` makes other settings of what was
+    read.
     """
     try:
         settings = settings_of(flags, environ)
+        if change is not None:
+            settings = change(settings)
         path = settings.database_path
         if not makes and path is not None and not path.exists():
             raise HermodError(
-                f"there is no database at {path}: name its folder with --app-dir, or start a gateway"
+                f"there is no database at {path}: name its folder with --app-dir, or start one"
             )
-        return asyncio.run(_within(settings, act, vault_for))
+        return asyncio.run(_within(settings, act))
     except ConfigError as error:
         click.echo("\n".join(error.problems), err=True)
     except (HermodError, OSError) as error:
@@ -53,12 +54,8 @@ def beside(
     return 1
 
 
-async def _within(
-    settings: Settings,
-    act: Callable[[Administering], Awaitable[int]],
-    vault_for: Callable[[Settings], Vault] | None,
-) -> int:
-    desk = Administering(settings, SystemClock(), vault_for and vault_for(settings))
+async def _within(settings: Settings, act: Callable[[Administering], Awaitable[int]]) -> int:
+    desk = Administering(settings, SystemClock())
     try:
         await desk.open()
         return await act(desk)

@@ -2,23 +2,10 @@
 
 import os
 import sys
-from collections.abc import Callable
-from typing import TypeVar
 
 import click
 
-_F = TypeVar("_F", bound=Callable[..., object])
-
-
-def _whereabouts(command: _F) -> _F:
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="The answer as JSON."),
-        click.option("--database", metavar="URL", help="[default: <app-dir>/hermod.db]"),
-        click.option("--config", metavar="FILE", help="[default: <app-dir>/config.json]"),
-        click.option("--app-dir", metavar="DIR", help="As of serve.  [default: ./hermod-data]"),
-    ):
-        command = option(command)
-    return command
+from hermod.cli.whereabouts import whereabouts
 
 
 @click.group()
@@ -56,7 +43,7 @@ def keys() -> None:
     "--on-limit", type=click.Choice(("delay", "reject")), help="What becomes of what is too much."
 )
 @click.option("--team", metavar="T", help="Its name or id.")
-@_whereabouts
+@whereabouts
 def create(as_json: bool, **wanted: object) -> None:
     """Make a key. Its value is shown this once, alone on standard output.
 
@@ -68,7 +55,7 @@ def create(as_json: bool, **wanted: object) -> None:
 
 
 @keys.command("list")
-@_whereabouts
+@whereabouts
 def list_(as_json: bool, **flags: object) -> None:
     """Every key, and what is used of its limits in their present periods."""
     from hermod.cli import keys_run  # noqa: PLC0415
@@ -78,7 +65,7 @@ def list_(as_json: bool, **flags: object) -> None:
 
 @keys.command()
 @click.argument("name")
-@_whereabouts
+@whereabouts
 def show(name: str, as_json: bool, **flags: object) -> None:
     """All about one key, but for its value."""
     from hermod.cli import keys_run  # noqa: PLC0415
@@ -89,9 +76,9 @@ def show(name: str, as_json: bool, **flags: object) -> None:
 @keys.command()
 @click.argument("name")
 @click.option("--delete", is_flag=True, help="Remove it, with what it has used.")
-@_whereabouts
+@whereabouts
 def revoke(name: str, delete: bool, as_json: bool, **flags: object) -> None:
-    """Have a key be refused from now on. Jobs that are accepted are not affected."""
+    """Have a key be refused from now on. Its jobs that are not begun fail."""
     from hermod.cli import keys_run  # noqa: PLC0415
 
     sys.exit(keys_run.revoke(flags, os.environ, name, delete=delete, as_json=as_json))
@@ -99,7 +86,7 @@ def revoke(name: str, delete: bool, as_json: bool, **flags: object) -> None:
 
 @keys.command()
 @click.argument("name")
-@_whereabouts
+@whereabouts
 def rotate(name: str, as_json: bool, **flags: object) -> None:
     """Give a key another value, at once. Its tokens end with the old one; its jobs stay."""
     from hermod.cli import keys_run  # noqa: PLC0415
@@ -110,7 +97,7 @@ def rotate(name: str, as_json: bool, **flags: object) -> None:
 @keys.command()
 @click.argument("name")
 @click.option("--life", metavar="TIME", help="Such as 12h.  [default: hermod.auth.token_life, 90d]")
-@_whereabouts
+@whereabouts
 def token(name: str, life: str | None, as_json: bool, **flags: object) -> None:
     """A token (JWT) that stands for the key, signed by the gateway."""
     from hermod.cli import keys_run  # noqa: PLC0415
@@ -124,7 +111,7 @@ def signing() -> None:
 
 
 @signing.command("rotate")
-@_whereabouts
+@whereabouts
 def rotate_signing(as_json: bool, **flags: object) -> None:
     """Sign with a new key. Tokens of the last one stay good, those of the one before end."""
     from hermod.cli import keys_run  # noqa: PLC0415

@@ -6,9 +6,11 @@ import click
 
 from hermod import __version__
 from hermod.cli.doctor import doctor
+from hermod.cli.keys import keys
 from hermod.cli.mock_upstream import mock_upstream
 from hermod.cli.prices import prices
 from hermod.cli.providers import providers
+from hermod.cli.secrets import secrets
 from hermod.cli.serve import serve
 from hermod.cli.torture import torture
 
@@ -35,6 +37,8 @@ def main() -> None:
     hermod serve --port 9090
     hermod doctor               what is wrong, and what to do about it
     hermod providers            what each provider can do, and which are configured
+    hermod keys create NAME     a virtual key; list, revoke, token …
+    hermod secrets rotate       change the key that secrets are sealed with
     hermod mock-upstream        an OpenAI-shaped server that calls nobody
     hermod prices show openai/gpt-4o
     hermod torture              kill it at random under load, and judge what was promised
@@ -52,6 +56,8 @@ def _open_standard_streams() -> None:
 main.add_command(serve)
 main.add_command(doctor)
 main.add_command(providers)
+main.add_command(keys)
+main.add_command(secrets)
 main.add_command(mock_upstream)
 main.add_command(prices)
 main.add_command(torture)

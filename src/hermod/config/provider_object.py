@@ -17,7 +17,6 @@ from hermod.config.section import Report, Section, Source, in_file_order
 from hermod.config.settings import HermodSettings
 from hermod.domain.addresses import written_private
 from hermod.domain.provider import (
-    HEADER_PROVIDED,
     Auth,
     KeySettings,
     ProviderRead,
@@ -78,7 +77,7 @@ def _check_keys(entry: Section, found: ProviderSettings) -> None:
     ids: set[str] = set()
     for index, key in enumerate(found.keys):
         place = ("keys", index)
-        if key.id in ids or key.id == HEADER_PROVIDED:
+        if key.id in ids:
             entry.problem("another key has this id", *place, "id")
         ids.add(key.id)
         if key.usable and not _has_own_credential(found.row, key):

@@ -14,6 +14,7 @@ from hermod.config.section import Section, did_you_mean
 from hermod.config.settings import HermodSettings
 from hermod.domain.headers import CONNECTION_HEADERS, HEADER_NAME
 from hermod.domain.provider import (
+    HEADER_PROVIDED,
     CustomSettings,
     KeySettings,
     ProviderSettings,
@@ -184,6 +185,10 @@ def _keys(entry: Section, provider: str) -> tuple[KeySettings, ...]:
 def _key(section: Section, unnamed: str) -> KeySettings:
     key_id = section.text("id")
     name = section.text("name") or key_id or unnamed
+    for member in ("id", "name"):
+        # Such a one is let through by every virtual key.
+        if section.members.get(member) == HEADER_PROVIDED:
+            section.problem("is what a key is called that a caller brings: choose another", member)
     value = section.secret("value")
     if fault := header_value_fault(value.reveal()):
         section.problem(fault, "value")

@@ -1,7 +1,6 @@
 """`governance.virtual_keys`: what callers show, and what they may do with it."""
 
 import hashlib
-import re
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -9,10 +8,10 @@ from hermod.config.limits import BOOKKEEPING, Limits, Owner, owner_of
 from hermod.config.names import Names
 from hermod.config.section import Section
 from hermod.domain.governance import ANY, ProviderConfig, VirtualKey
+from hermod.domain.model_names import pattern_problem
 from hermod.domain.wire_time import from_rfc3339
 
 _PREFIX: Final = "sk-bf-"
-_REGEX: Final = "regex:"
 _NAMED: Final = "it goes by the id"
 _LATER: Final = (
     ("mcp_configs", "there is no MCP gateway"),
@@ -161,11 +160,8 @@ class VirtualKeys:
 def _models(section: Section, key: str) -> tuple[str, ...]:
     found: list[str] = []
     for index, text in section.texts_by_index(key):
-        if text.startswith(_REGEX):
-            try:
-                re.compile(text.removeprefix(_REGEX))
-            except re.error:
-                section.problem("is not a regular expression", key, index)
+        if reason := pattern_problem(text):
+            section.problem(f"this pattern {reason}", key, index)
         found.append(text)
     return tuple(found)
 

@@ -211,6 +211,8 @@ class ClaimedJob(NamedTuple):
     """Where this attempt goes; None for the job's own provider and model."""
     progress: str | None = None
     """What the attempt before has left for the rules of trying again (`Retry.progress`)."""
+    held: bool = False
+    """Whether it still has its place among the pending jobs of its key."""
 
 
 class Finish(NamedTuple):
@@ -240,7 +242,8 @@ class Retry(NamedTuple):
     attempt_status_code: int | None = None
     key_name: str | None = None
     ended_at: int | None = None
-    """When the call ended, where that was before now: a wait in the slot lies between."""
+    """When the call ended, where that was before now: a wait in the slot lies between. By the
+    worker's clock, so the store takes it for no later than now and no earlier than its start."""
     metered: Metered | None = None
     held: bool = False
     """Whether something was reserved for the attempt; where not, nobody looks for it."""

@@ -5,6 +5,7 @@ taken that end soon on any name: the usual ways to write one that does not are r
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
@@ -47,6 +48,35 @@ def lists(names: Iterable[str], provider: str, model: str) -> bool:
             ):
                 return True
     return False
+
+
+def forbids(names: Iterable[str], provider: str, model: str) -> bool:
+    """Whether a blacklist names a model, however it is spelled.
+
+    Upstreams forgive case, blanks, and a resource's longer name, `models/x` for `x`. So what they
+    may take for a model that is forbidden is forbidden, too.
+    """
+    plain = _plain(model)
+    spellings = {model, plain, _last(plain)}
+    for name in names:
+        if any(lists((name,), provider, each) for each in spellings):
+            return True
+        if not name.startswith(PATTERN) and _plain(name.removeprefix(f"{provider}/")) in spellings:
+            return True
+    return False
+
+
+@lru_cache(maxsize=1024)
+def _plain(name: str) -> str:
+    """Without what cannot be seen, and without case."""
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(each for each in folded if unicodedata.category(each)[0] not in "CZ")
+
+
+def _last(plain: str) -> str:
+    """The last segment of a path that is one."""
+    segments = [each for each in plain.split("/") if each not in {"", ".", ".."}]
+    return segments[-1] if segments else plain
 
 
 def pattern_problem(name: str) -> str | None:

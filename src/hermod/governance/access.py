@@ -31,6 +31,7 @@ _PRECEDENCE: Final = (b"x-bf-vk", b"authorization", b"x-api-key", b"x-goog-api-k
 """The headers that hold a credential (design.md 8, 3); none can come twice, as the server refuses
 that."""
 _HOLD_CREDENTIALS: Final = frozenset(_PRECEDENCE)
+_TAKE_PASSWORDS: Final = _HOLD_CREDENTIALS - {b"x-bf-vk"}
 _VIRTUAL_KEY: Final = b"sk-bf-"
 _DIRECT: Final = b"x-bf-direct-key"
 _JWT: Final = re.compile(rb"eyJ[\w-]+\.[\w-]+\.[\w-]*")
@@ -144,6 +145,20 @@ class Access:
             if self._rules.open_admin:
                 return self._shown(of_admin("open", "open"))
         raise _refused(401, "unauthorized", "Unauthorized")
+
+    def password_shown(self, headers: Headers) -> bool | None:
+        """Whether the admin's password that the headers hold is right; None where they hold none.
+
+        Where there are several that are different, one of them was guessed.
+        """
+        found: bool | None = None
+        for name, value in headers:
+            if name in _TAKE_PASSWORDS:
+                shown = self._admins.is_password(_after_any_scheme(name, value))
+                if shown is False:
+                    return False
+                found = shown or found
+        return found
 
     def direct_key(self, headers: Headers) -> Secret | None:
         """The caller's own provider key, where such are allowed (wire-contract 2.2).
@@ -297,6 +312,14 @@ def _rank(header: tuple[bytes, bytes]) -> int:
 
 def _refused(status: int, type_: str, message: str) -> Refused:
     return Refused(Failure(message, status_code=status, type=type_))
+
+
+def _after_any_scheme(name: bytes, value: bytes) -> bytes:
+    """What may be a password: in `Authorization` it is `Basic`, or a bearer."""
+    if name != b"authorization":
+        return value
+    scheme, _, text = value.partition(b" ")
+    return text if scheme.lower() in {b"basic", b"bearer"} else b""
 
 
 def _after_scheme(value: bytes) -> bytes:

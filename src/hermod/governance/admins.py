@@ -76,14 +76,19 @@ class Admins:
 
         As much work for a user that there is not.
         """
+        return self._by_password if self.is_password(encoded) else None
+
+    def is_password(self, encoded: bytes) -> bool | None:
+        """Whether it is the right one; None for what is none, or where there is none."""
         if self._password is None:
             return None
         try:
             shown = base64.b64decode(encoded.strip(), validate=True)
         except ValueError:
             return None
-        is_theirs = hmac.compare_digest(hashlib.sha256(shown).digest(), self._password)
-        return self._by_password if is_theirs else None
+        if b":" not in shown:
+            return None
+        return hmac.compare_digest(hashlib.sha256(shown).digest(), self._password)
 
 
 def _session(document: Document) -> tuple[bytes, tuple[Identity, int]] | None:

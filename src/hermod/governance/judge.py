@@ -2,7 +2,7 @@
 
 from hermod.domain.failure import Failure
 from hermod.domain.governance import ANY, ProviderConfig, VirtualKey
-from hermod.domain.model_names import lists
+from hermod.domain.model_names import forbids, lists
 from hermod.governance.book import Rules
 
 
@@ -29,6 +29,16 @@ def target_refusal(key: VirtualKey, provider: str, model: str, rules: Rules) -> 
     return None
 
 
+def has_all_models(key: VirtualKey, provider: str, rules: Rules) -> bool:
+    """Whether it makes no difference which of a provider's models a key asks for."""
+    if rules.empty_means_all and not key.provider_configs:
+        return True
+    config = config_of(key, provider)
+    if config is None or config.blacklisted_models:
+        return False
+    return ANY in config.allowed_models or (rules.empty_means_all and not config.allowed_models)
+
+
 def key_ids(key: VirtualKey, provider: str, rules: Rules) -> tuple[str, ...] | None:
     """Ids or names of the provider's keys that may be used; None for all of them."""
     if rules.empty_means_all and not key.provider_configs:
@@ -48,7 +58,7 @@ def config_of(key: VirtualKey, provider: str) -> ProviderConfig | None:
 
 def allows(config: ProviderConfig, model: str, rules: Rules) -> bool:
     """Whether this model of the provider may be asked for. What is blacklisted never may."""
-    if lists(config.blacklisted_models, config.provider, model):
+    if config.blacklisted_models and forbids(config.blacklisted_models, config.provider, model):
         return False
     if not config.allowed_models:
         return rules.empty_means_all

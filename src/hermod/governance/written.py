@@ -27,6 +27,7 @@ from hermod.domain.governance import (
     Team,
     VirtualKey,
 )
+from hermod.domain.model_names import pattern_problem
 from hermod.domain.period import is_period, may_align
 from hermod.governance.wishes import (
     BudgetWish,
@@ -47,7 +48,6 @@ _MOST: Final = 2**63 - 1
 _NANOS: Final = 10**9
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_PATTERN: Final = "regex:"
 
 
 def key_written(key: VirtualKey, wish: KeyWish, now: int, new_id: NewId) -> VirtualKey:
@@ -187,22 +187,23 @@ def _provider_config(
         config,
         provider=_name(given(wish.provider, config.provider), "provider is required"),
         weight=weight,
-        allowed_models=_models(config.allowed_models, wish.allowed_models),
-        blacklisted_models=_models(config.blacklisted_models, wish.blacklisted_models),
+        allowed_models=_models("allowed_models", config.allowed_models, wish.allowed_models),
+        blacklisted_models=_models(
+            "blacklisted_models", config.blacklisted_models, wish.blacklisted_models
+        ),
         key_ids=_names(config.key_ids, wish.key_ids),
         budget=budget,
         rate_limit=rate_limit,
     )
 
 
-def _models(has: tuple[str, ...], wished: list[str] | UnsetType | None) -> tuple[str, ...]:
+def _models(
+    member: str, has: tuple[str, ...], wished: list[str] | UnsetType | None
+) -> tuple[str, ...]:
     names = _names(has, wished)
     for name in names if wished is not UNSET else ():
-        if name.startswith(_PATTERN):
-            try:
-                re.compile(name.removeprefix(_PATTERN))
-            except (re.error, RecursionError, OverflowError) as error:
-                raise bad_request(f"not a regular expression: {name}: {error}") from None
+        if reason := pattern_problem(name):
+            raise bad_request(f"{member}: the pattern {name} {reason}")
     return names
 
 

@@ -47,6 +47,10 @@ class Gatekeeper(Protocol):
         """
         ...
 
+    def password_shown(self, headers: Iterable[Header]) -> bool | None:
+        """Whether the password in these headers is right; None where there is none."""
+        ...
+
 
 class Route(NamedTuple):
     """A path, whole or with one argument, and what answers there."""
@@ -173,14 +177,11 @@ class App:
     async def _call(self, route: Route, request: Request) -> Response | Streamed:
         scope = request.scope
         try:
-            if self._guesses:
-                self._guesses.check_headers(scope)
+            self._count_guess(route, scope)
             if route.access is Level.ADMIN:
                 request = request._replace(identity=await self._manager(request))
             return await route.handler(request)
         except Refused as error:
-            if error.failure.status_code == 401 and self._guesses is not None:
-                self._guesses.note_headers(scope)
             return problem(error)
         except StoreError as error:
             return store_problem(error, "use the store")
@@ -189,6 +190,14 @@ class App:
         except Exception:  # the boundary of a request
             log.exception("%s %s failed", request.method, scope["raw_path"])
             return internal_problem()
+
+    def _count_guess(self, route: Route, scope: Scope) -> None:
+        """Wherever a password makes a difference, whatever the answer. Raises Refused (429)."""
+        if self._guesses is None or self._gatekeeper is None or _is_for_probes(route):
+            return
+        is_right = self._gatekeeper.password_shown(scope["headers"])
+        if is_right is not None:
+            self._guesses.judge(scope, is_right=is_right)
 
     async def _manager(self, request: Request) -> Identity:
         """Who wants to manage. Raises Refused (401, 403)."""
@@ -212,6 +221,10 @@ async def _send_pieces(response: Streamed, scope: Scope, send: Send) -> None:
         await send({"type": "http.response.body", "body": b""})
     finally:
         await response.pieces.aclose()
+
+
+def _is_for_probes(route: Route) -> bool:
+    return route.access is Level.PUBLIC and not route.path.startswith("/api/")
 
 
 def _is_ambient(identity: Identity, request: Request) -> bool:

@@ -4,8 +4,6 @@ Only a password can be guessed; keys and tokens are too long for that. What is c
 process's own.
 """
 
-import base64
-import binascii
 from collections import deque
 from ipaddress import IPv6Address, ip_address
 from math import ceil
@@ -59,14 +57,10 @@ class Guesses:
             failed = self._failed[address] = deque(maxlen=_FAILURES)
         failed.append(self._clock.monotonic())
 
-    def check_headers(self, scope: Scope) -> None:
-        """The same as `check` for a request with the password in its headers, else nothing."""
-        if _holds_password(scope):
-            self.check(scope)
-
-    def note_headers(self, scope: Scope) -> None:
-        """The same as `note`, likewise."""
-        if _holds_password(scope):
+    def judge(self, scope: Scope, *, is_right: bool) -> None:
+        """`check` for a request with the password in its headers, and `note` if it is wrong."""
+        self.check(scope)
+        if not is_right:
             self.note(scope)
 
 
@@ -82,17 +76,3 @@ def _address(scope: Scope) -> str:
             return str(parsed.ipv4_mapped)
         return str(int(parsed) >> (128 - _V6_HOME_BITS))
     return str(parsed)
-
-
-def _holds_password(scope: Scope) -> bool:
-    """`Basic`, or a bearer that is the same text (wire-contract 10.4)."""
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            scheme, _, text = value.partition(b" ")
-            if scheme.lower() not in {b"basic", b"bearer"}:
-                return False
-            try:
-                return b":" in base64.b64decode(text.strip(), validate=True)
-            except (binascii.Error, ValueError):
-                return False
-    return False

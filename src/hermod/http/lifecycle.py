@@ -32,6 +32,8 @@ class Lifecycle:
 class _Access(Protocol):
     async def resolve_admin(self, headers: Iterable[Header]) -> Identity: ...
 
+    def password_shown(self, headers: Iterable[Header]) -> bool | None: ...
+
 
 class Gate:
     """Knows who may manage, once anybody is known."""
@@ -44,3 +46,7 @@ class Gate:
         """See `hermod.http.app.Gatekeeper`. Raises StoreUnavailable while the start waits."""
         self._lifecycle.require_store()
         return await self._access.resolve_admin(headers)
+
+    def password_shown(self, headers: Iterable[Header]) -> bool | None:
+        """See `hermod.http.app.Gatekeeper`: the password is known before anybody else is."""
+        return self._access.password_shown(headers)

@@ -56,7 +56,7 @@ class Models:
 
     async def _visible(self, request: Request, provider: str | None = None) -> list[Model]:
         """What who asks may use. Raises Refused."""
-        key = (await self._reception.reader(request)).key
+        key = (await self._reception.caller(request)).key
         models = await self._lists.models(provider)
         if key is None:
             return list(models)

@@ -103,6 +103,11 @@ class Reception:
         self._lifecycle.require_store()
         return await self._access.resolve_reader(request.scope["headers"])
 
+    async def caller(self, request: Request) -> Identity:
+        """Who wants what is for callers only. Raises Refused, and StoreUnavailable likewise."""
+        self._lifecycle.require_store()
+        return await self._access.resolve(request.scope["headers"])
+
     def require_store(self) -> None:
         """Raises StoreUnavailable, with the reason, while the start waits for the store."""
         self._lifecycle.require_store()

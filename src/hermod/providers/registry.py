@@ -172,6 +172,14 @@ def endpoint(
     return ((key.base_url if key else None) or provider.base_url).rstrip("/") + override
 
 
+def climbs(url: str) -> bool:
+    """Whether some reader on the way would take a part of the path for a step up or for none
+    (RFC 3986, 5.2.4), and so find another address behind it."""
+    if "/." not in url:
+        return False
+    return not {".", ".."}.isdisjoint(url.partition("?")[0].split("/"))
+
+
 def _override(custom: CustomSettings, request_type: str, stream: bool) -> str | None:
     """The operator's own path; streams may have one of theirs."""
     paths = custom.path_overrides

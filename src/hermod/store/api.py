@@ -142,7 +142,8 @@ class Store(Protocol):
 
         `ended.target` and `ended.progress` are kept for whoever claims the job next. With a
         `deadline_at` the job counts as not begun: that is its deadline until it is claimed again,
-        and its job deadline runs from then.
+        and its job deadline runs from then. Unless `ended.held`, it keeps its place among the
+        pending jobs of its key.
         """
         ...
 

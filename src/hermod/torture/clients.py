@@ -19,7 +19,11 @@ from hermod.torture.purses import Asker, Purses
 
 _PATH: Final = "/v1/async/chat/completions"
 _NONCE: Final = re.compile(rb"nonce:([\w-]+)")
-_FALLBACKS: Final = ([f"{LANES[0]}/any"], [f"{AWAY}/429", f"{LANES[1]}/any"])
+_FALLBACKS: Final = (
+    [f"{LANES[0]}/any"],
+    [f"{LANES[1]}/any"],
+    [f"{AWAY}/429?times=9", f"{LANES[1]}/any"],
+)
 _REFUSES_ONCE: Final = ("429?times=1", "429?times=1&retry_after=0.3")
 _NEVER_ANSWERS: Final = ("error?code=500", "429", "429?retry_after=30")
 _FILLER: Final = "0123456789abcdef" * 6_000

@@ -18,7 +18,7 @@ from hermod.torture.snapshot import Evidence, PostgresEvidence, SqliteEvidence
 
 _TTL_S: Final = 86_400
 """No result may expire while the run looks at it."""
-_HURRIED: Final = {"retry_backoff_initial": 100, "retry_backoff_max": 400}
+_HURRIED: Final = {"max_retries": 1, "retry_backoff_initial": 100, "retry_backoff_max": 400}
 """Nobody waits long for a provider that is away: there are fallbacks."""
 _BEFORE_US: Final = 1_000_000
 

@@ -120,6 +120,11 @@ class Run:
     here, however it ends."""
 
     @property
+    def holds(self) -> bool:
+        """Whether there is anything to settle when the attempt ends."""
+        return bool(self.admitted.holds) or self.job.held
+
+    @property
     def is_elsewhere(self) -> bool:
         """Whether another provider than its lane's is asked."""
         target = self.job.target
@@ -313,6 +318,8 @@ class Runner:
             found = await self._while_leased(run, admission.admit, run.job, run.lease, target, body)
             if isinstance(found, Admitted):
                 run.admitted = found
+                if run.job.held:
+                    run.job = run.job._replace(held=False)
                 return None
             if found is None:
                 run.stopped = Stop.LEASE_LOST
@@ -404,7 +411,7 @@ class Runner:
             await asyncio.sleep(delay_s)
         run.phase = Phase.WRITING
         asked_at = self._clock.monotonic()
-        ended = ended._replace(held=bool(run.admitted.holds))
+        ended = ended._replace(held=run.holds)
         lease = await self._while_leased(
             run, self._store.begin_attempt, run.lease, ended, self._lease_s
         )
@@ -456,7 +463,7 @@ class Runner:
         """End the job; `outcome` is for a caller who waits."""
         run.phase = Phase.FINISHING
         failpoint("worker.answer_before_finish")
-        finish = finish._replace(held=bool(run.admitted.holds))
+        finish = finish._replace(held=run.holds)
         try:
             if not await self._while_leased(run, self._store.finish_job, run.lease, finish):
                 log.warning("job %s: lease lost, its result is dropped", run.lease.job_id)
@@ -475,7 +482,7 @@ class Runner:
         live.end(fault)
         if why not in {Stop.DRAINED, Stop.CALLER_GONE}:
             return
-        finish = failed(run.job, fault, fault, None)._replace(held=bool(run.admitted.holds))
+        finish = failed(run.job, fault, fault, None)._replace(held=run.holds)
         if cancelled:
             finish = finish._replace(state=State.CANCELLED)
         if run.ended is not None:
@@ -493,7 +500,7 @@ class Runner:
             self.outage.failed("writing", error)
 
     async def _put_back(self, run: Run, ended: Retry, run_at: int) -> None:
-        ended = ended._replace(held=bool(run.admitted.holds))
+        ended = ended._replace(held=run.holds)
         if not await self._while_leased(run, self._store.put_back, run.lease, ended, run_at):
             log.warning("job %s: lease lost", run.lease.job_id)
         self._settled(run)
@@ -503,7 +510,7 @@ class Runner:
         job = run.job
         called = run.phase is Phase.CALLING
         try:
-            held = bool(run.admitted.holds)
+            held = run.holds
             if called and job.on_unknown is OnUnknown.FAIL:
                 finish = unknown(job, None, None)._replace(held=held)
                 await self._store.finish_job(run.lease, finish)
@@ -512,6 +519,7 @@ class Runner:
                 await self._store.put_back(run.lease, ended, run.due_at)
             else:
                 state = AttemptState.UNKNOWN if called else AttemptState.UNSENT
+                held = held and (called or not job.held)  # else it keeps its place in the queue
                 ended = Retry(state, spent=False, error_type=Stop.DRAINED.value, held=held)
                 await self._store.put_back(run.lease, _kept(ended, job), self._clock.now())
         except StoreError as error:

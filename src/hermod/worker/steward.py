@@ -6,6 +6,7 @@ What is reserved here is settled by the store, in the transaction that ends the 
 from typing import Final
 
 from hermod.calls.call import Caller
+from hermod.calls.fallbacks import routed_models
 from hermod.domain.beside import BESIDE_BYTES, beside
 from hermod.domain.clock import Clock
 from hermod.domain.failure import Failure
@@ -18,7 +19,7 @@ from hermod.domain.usage import Estimate, Usage
 from hermod.governance.book import Book
 from hermod.governance.governor import Governor
 from hermod.governance.holds import holds_for, limit_failure
-from hermod.governance.judge import key_ids, key_refusal, target_refusal
+from hermod.governance.judge import has_all_models, key_ids, key_refusal, target_refusal
 from hermod.kinds.estimate import estimate
 from hermod.store.api import Store
 from hermod.worker.admission import FREE, Admitted, Later
@@ -60,8 +61,10 @@ class Steward:
             if key is None:
                 return _refused(_DELETED)
             now = self._clock.now()
-            failure = key_refusal(key, now) or target_refusal(
-                key, target.provider, target.model, rules
+            failure = (
+                key_refusal(key, now)
+                or target_refusal(key, target.provider, target.model, rules)
+                or await self._route_refusal(key, target.provider, body)
             )
             if failure is not None:
                 return _refused(failure)
@@ -100,6 +103,17 @@ class Steward:
         if at is not None and at > self.waits_until(job):
             at = None
         return Later(at, _refused(failure, wait_s), stay)
+
+    async def _route_refusal(self, key: VirtualKey, provider: str, body: bytes) -> Failure | None:
+        """Why the models that the request names beside its own may not be asked for."""
+        rules = self._governor.rules
+        if has_all_models(key, provider, rules):
+            return None
+        refusals = (
+            target_refusal(key, provider, model, rules)
+            for model in await beside(len(body), routed_models, body)
+        )
+        return next(filter(None, refusals), None)
 
     async def _holds(
         self, book: Book, key: VirtualKey | None, job: ClaimedJob, target: Target, body: bytes

@@ -1,5 +1,7 @@
 """Attempts: how one ends and the next begins, in the slot or after a wait."""
 
+import pytest
+
 from hermod.domain.job import AttemptState, AttemptView, Lease, Retry, State
 from tests.store.backends import SECOND, Database
 from tests.store.jobs import (
@@ -73,11 +75,29 @@ async def test_an_attempt_ends_when_its_call_did_not_when_its_wait_did(database:
         lease = await store.begin_attempt(lease, ENDED._replace(ended_at=ended_at), LEASE_S)
         assert lease
         database.clock.advance(60)
-        await store.put_back(lease, ENDED._replace(ended_at=ended_at + SECOND), 0)
+        await store.put_back(lease, ENDED._replace(ended_at=ended_at + 60 * SECOND), 0)
         assert [attempt.ended_at for attempt in await attempts(store, lease.job_id)] == [
             ended_at,
-            ended_at + SECOND,
+            ended_at + 60 * SECOND,
         ]
+
+
+@pytest.mark.parametrize("off_s", [-60, 60])
+async def test_attempts_do_not_overlap_on_record_although_clocks_disagree(
+    database: Database, off_s: int
+) -> None:
+    async with database.open() as store:
+        lease = await running_job(store, database)
+        database.clock.advance(2)
+        workers = database.clock.now() + off_s * SECOND
+        lease = await store.begin_attempt(lease, ENDED._replace(ended_at=workers), LEASE_S)
+        assert lease
+        await store.put_back(lease, ENDED._replace(ended_at=workers), 0)
+        first, second = await attempts(store, lease.job_id)
+        assert first.ended_at is not None
+        assert second.ended_at is not None
+        assert first.started_at <= first.ended_at <= second.started_at <= second.ended_at
+        assert second.ended_at <= database.clock.now()
 
 
 async def test_the_next_attempt_has_a_lease_from_now(database: Database) -> None:

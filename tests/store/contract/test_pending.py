@@ -76,15 +76,17 @@ async def test_of_many_submits_at_once_no_more_are_accepted_than_there_are_place
         accepted = {job.id for job, answer in zip(jobs, answers, strict=True) if answer is None}
         claimed = await store.claim_jobs(LANE, 99, CLAIM)
         assert {job.lease.job_id for job in claimed} == accepted
-        assert await counted(store, PENDING) == (0, 0, 0)
+        assert await counted(store, PENDING) == (0, 2, 0)
 
 
-async def test_a_claim_gives_the_place_free_and_the_job_may_reserve(database: Database) -> None:
+async def test_what_is_reserved_for_a_call_gives_the_place_free(database: Database) -> None:
     async with database.open() as store:
         await pending_job(store, database)
         (claimed,) = await store.claim_jobs(LANE, 9, CLAIM)
-        assert await counted(store, PENDING) == (0, 0, 0)
+        assert claimed.held
+        assert await counted(store, PENDING) == (0, 1, 0)
         assert await store.reserve(claimed.lease, [BUDGET]) == ()
+        assert await counted(store, PENDING) == (0, 0, 0)
         assert await counted(store) == (0, 100, 0)
         assert await store.finish_job(claimed.lease, DONE)
         assert await counted(store) == (70, 0, 70)
@@ -112,11 +114,35 @@ async def test_a_job_that_is_submitted_with_a_claim_needs_no_place(database: Dat
         assert await counted(store, PENDING) == (0, 0, 0)
 
 
+async def test_to_reserve_nothing_gives_the_place_free(database: Database) -> None:
+    async with database.open() as store:
+        await pending_job(store, database)
+        (claimed,) = await store.claim_jobs(LANE, 9, CLAIM)
+        for _ in range(2):
+            assert await store.reserve(claimed.lease, []) == ()
+            assert await counted(store, PENDING) == (0, 0, 0)
+
+
+async def test_a_job_that_may_not_begin_yet_keeps_its_place(database: Database) -> None:
+    async with database.open() as store:
+        await pending_job(store, database)
+        (claimed,) = await store.claim_jobs(LANE, 9, CLAIM)
+        none = BUDGET._replace(limit=0)
+        assert await store.reserve(claimed.lease, [none])
+        assert await store.put_back(claimed.lease, UNSENT, 0, database.clock.now() + SECOND)
+        assert await counted(store, PENDING) == (0, 1, 0)
+        (again,) = await store.claim_jobs(LANE, 9, CLAIM)
+        assert again.held
+        assert await store.finish_job(again.lease, DONE._replace(held=True))
+        assert await counted(store, PENDING) == (0, 0, 0)
+
+
 async def test_a_job_that_has_begun_has_no_place_when_it_waits_again(database: Database) -> None:
     async with database.open() as store:
         await pending_job(store, database)
         (claimed,) = await store.claim_jobs(LANE, 9, CLAIM)
-        assert await store.put_back(claimed.lease, UNSENT, 0)
+        assert await store.reserve(claimed.lease, [BUDGET]) == ()
+        assert await store.put_back(claimed.lease, UNSENT._replace(held=True), 0)
         assert await counted(store, PENDING) == (0, 0, 0)
 
 

@@ -186,6 +186,7 @@ def claimed(rows: Iterable[Row], claim: Claim) -> list[ClaimedJob]:
             body=row[15],
             target=None if row[16] is None else Target(row[16], row[17]),
             progress=row[18],
+            held=row[19],
         )
         for row in rows
     ]

@@ -35,13 +35,6 @@ class Submitted(NamedTuple):
     refused: dict[str, Refusal]
 
 
-class _Locked(NamedTuple):
-    meters: dict[str, Meter]
-    """As they are; those that nobody has made yet are missing."""
-    held: dict[str, int]
-    """Of the jobs that hold anything, the attempt it is held for."""
-
-
 async def reserve(
     change: Change, calls: Sequence[Reserve]
 ) -> dict[Lease, tuple[Refusal, ...] | None]:
@@ -54,27 +47,46 @@ async def reserve(
     if not rows:
         return {call.lease: None for call in calls}
     now: int = rows[0][1]
-    ours = {str(row[0]) for row in rows}
-    good = [call for call in calls if call.lease.job_id in ours]
-    meter_ids = sorted({hold.meter_id for call in good for hold in call.holds})
-    locked = await _lock(change, meter_ids, sorted(ours))
-    attempts = {call.lease.job_id: call.lease.attempt for call in good}
-    if stale := sorted(id_ for id_, n in locked.held.items() if n != attempts[id_]):
+    ours = sorted(str(row[0]) for row in rows)
+    attempts = {call.lease.job_id: call.lease.attempt for call in calls}
+    held = await _held(change, ours)
+    if stale := sorted(id_ for id_, n, _, _ in held if n not in {_PLACE, attempts[id_]}):
         # An older release has ended what this was held for, and knew nothing of it.
         await settle_ended(change, stale)
-        locked = await _lock(change, meter_ids, sorted(ours))
-    meters = dict(locked.meters)
+        held = await _held(change, ours)
+    places = [(id_, meter_id, amount) for id_, n, meter_id, amount in held if n == _PLACE]
+    unheard = {id_ for id_, n, _, _ in held if n != _PLACE}
+    good = [call for call in calls if call.lease.job_id in ours]
+    wanted = {hold.meter_id for call in good for hold in call.holds}
+    before = await _lock(change, sorted(wanted | {meter_id for _, meter_id, _ in places}))
+    meters = dict(before)
     results: dict[Lease, tuple[Refusal, ...] | None] = {call.lease: None for call in calls}
     holders: list[tuple[_Attempt, Sequence[Hold]]] = []
+    begun: list[str] = []
     for lease, holds in good:
-        if lease.job_id in locked.held:
+        if lease.job_id in unheard:
             results[lease] = ()  # the reply was lost
             continue
         results[lease] = refusals = ledger.reserve(meters, holds, now)
-        if not refusals:
+        if refusals:
+            continue
+        if holds:
             holders.append(((lease.job_id, lease.attempt), holds))
-    await _write(change, locked.meters, meters, holders)
+        for id_, meter_id, amount in places:
+            if id_ == lease.job_id:
+                meter = meters[meter_id]
+                meters[meter_id] = meter._replace(reserved=meter.reserved - amount)
+                begun.append(id_)
+    await _write(change, before, meters, holders)
+    if begun:
+        await change.fetch("give_places_up", sorted(begun))
     return results
+
+
+async def _held(change: Change, job_ids: Sequence[str]) -> list[tuple[str, int, str, int]]:
+    """Of these jobs: what they hold, for which attempt, of which meter, and how much."""
+    rows = await change.fetch("held_by", job_ids)
+    return [(str(job_id), attempt, meter_id, amount) for job_id, attempt, meter_id, amount in rows]
 
 
 async def submit(change: Change, lease_now: int | None, calls: Sequence[Submit]) -> Submitted:
@@ -83,8 +95,8 @@ async def submit(change: Change, lease_now: int | None, calls: Sequence[Submit])
     ((now, there),) = await change.fetch("known_jobs", change.given_now, ids)
     known = {str(job_id) for job_id in there}
     places = [(call, call.pending) for call in calls if call.pending and call.job.id not in known]
-    locked = await _lock(change, sorted({place.meter_id for _, place in places}), [])
-    meters = dict(locked.meters)
+    before = await _lock(change, sorted({place.meter_id for _, place in places}))
+    meters = dict(before)
     refused: dict[str, Refusal] = {}
     accepted: list[Submit] = []
     holders: list[tuple[_Attempt, Sequence[Hold]]] = []
@@ -95,7 +107,7 @@ async def submit(change: Change, lease_now: int | None, calls: Sequence[Submit])
             accepted.append(call)
             holders.append(((call.job.id, _PLACE), [place]))
     if accepted:
-        await _write(change, locked.meters, meters, holders)
+        await _write(change, before, meters, holders)
         rows = await change.fetch(
             "submit_job", change.given_now, lease_now, *submit_values(accepted)
         )
@@ -104,13 +116,12 @@ async def submit(change: Change, lease_now: int | None, calls: Sequence[Submit])
     return Submitted(known, refused)
 
 
-async def _lock(change: Change, meter_ids: Sequence[str], job_ids: Sequence[str]) -> _Locked:
+async def _lock(change: Change, meter_ids: Sequence[str]) -> dict[str, Meter]:
+    """Meters as they are; those that nobody has made yet are missing."""
     if not meter_ids:
-        return _Locked({}, {})
-    rows = await change.fetch("lock_meters", meter_ids, job_ids)
-    # Who holds anything holds it of a meter that is there, though it need not be one of these.
-    held = {str(job_id): n for job_id, n in rows[0][5]} if rows else {}
-    return _Locked({row[0]: Meter(*tuple(row)[1:5]) for row in rows}, held)
+        return {}
+    rows = await change.fetch("lock_meters", meter_ids)
+    return {row[0]: Meter(*tuple(row)[1:5]) for row in rows}
 
 
 async def _write(
@@ -119,8 +130,6 @@ async def _write(
     after: Mapping[str, Meter],
     holders: Sequence[tuple[_Attempt, Sequence[Hold]]],
 ) -> None:
-    if not holders:
-        return
     moved = [(id_, *after[id_][:3]) for id_ in before if after[id_] != before[id_]]
     made = [(id_, *after[id_][:3]) for id_ in sorted(after.keys() - before.keys())]
     held = [
@@ -128,6 +137,8 @@ async def _write(
         for (job_id, n), holds in holders
         for hold in holds
     ]
+    if not (moved or made or held):
+        return
     values = (*columns(moved, 4), *columns(made, 4), *columns(held, 5))
     ((n_made,),) = await change.fetch("hold", *values)
     if n_made < len(made):
@@ -192,6 +203,8 @@ async def _take(change: Change, job_ids: Sequence[str]) -> dict[_Attempt, list[H
     for row in await change.fetch("take_holds", job_ids) if job_ids else ():
         held = Held(row[2], Unit(row[3]), row[4])
         taken.setdefault((str(row[0]), row[1]), []).append(held)
+    if places := sorted(job_id for job_id, n in taken if n == _PLACE):
+        await change.fetch("give_places_up", places)
     return taken
 
 

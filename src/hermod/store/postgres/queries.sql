@@ -96,18 +96,17 @@ WHERE id = $1 AND attempt = $2 AND worker_id = $3
 
 -- name: claim_jobs
 -- The jobs that were started before go first: they are the oldest. A claim skips what another one
--- has locked, so two never wait for each other for a job. A place in the queue that was held is free
--- then; whoever changes both changes meters before counters, so `counts` asks for `freed` first.
+-- has locked, so two never wait for each other.
 WITH clock AS (
     SELECT coalesce($1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint) AS now,
         coalesce($2, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint) AS lease_now
 ), waiting AS MATERIALIZED (
-    SELECT id, run_at AS rank, state, held FROM hermod.job
+    SELECT id, run_at AS rank, state FROM hermod.job
     WHERE state = 'waiting' AND suspicion < 2 AND lane = $3
         AND run_at <= (SELECT now FROM clock) AND deadline_at + 0 >= (SELECT now FROM clock)
     ORDER BY run_at LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED
 ), queued AS MATERIALIZED (
-    SELECT id, -priority::bigint AS rank, state, held FROM hermod.job
+    SELECT id, -priority::bigint AS rank, state FROM hermod.job
     WHERE state = 'queued' AND lane = $3 AND deadline_at + 0 >= (SELECT now FROM clock)
     ORDER BY priority DESC, seq LIMIT $4 - (SELECT count(*) FROM waiting)
     FOR NO KEY UPDATE SKIP LOCKED
@@ -115,21 +114,12 @@ WITH clock AS (
     SELECT * FROM waiting UNION ALL SELECT * FROM queued
 ), claimed AS (
     UPDATE hermod.job SET state = 'running', attempt = attempt + 1, worker_id = $5, claim_no = $7,
-        lease_until = lease_now + $6, started_at = coalesce(started_at, now), held = false,
+        lease_until = lease_now + $6, started_at = coalesce(started_at, now),
         deadline_at = CASE WHEN started_at IS NULL THEN now + $8 ELSE deadline_at END
     FROM due, clock WHERE job.id = ANY (ARRAY[due.id])
-    RETURNING due.state AS was, due.rank, due.held AS was_held, seq, job.id, attempt, tenant_id, owner, kind, lane, model,
+    RETURNING due.state AS was, due.rank, seq, job.id, attempt, tenant_id, owner, kind, lane, model,
         created_at, deadline_at, attempts_spent, suspicion, on_unknown, ttl_s, options, target_provider,
-        target_model, progress, now
-), places AS (
-    DELETE FROM hermod.hold USING claimed
-    WHERE was_held AND hold.job_id = ANY (ARRAY[claimed.id]) AND hold.attempt = 0
-    RETURNING meter_id, amount
-), freed AS (
-    UPDATE hermod.meter SET reserved = reserved - place.amount
-    FROM (SELECT meter_id, sum(amount)::bigint AS amount FROM places GROUP BY 1 ORDER BY 1) AS place
-    WHERE meter.id = ANY (ARRAY[place.meter_id])
-    RETURNING 1
+        target_model, progress, held, now
 ), attempts AS (
     INSERT INTO hermod.attempt (job_id, n, state, lane, model, worker_id, started_at)
     SELECT id, attempt, 'sending', coalesce(target_provider, lane), coalesce(target_model, model),
@@ -138,12 +128,12 @@ WITH clock AS (
     INSERT INTO hermod.job_count (tenant_id, lane, state, shard, n)
     SELECT tenant_id, lane, moved.state, pg_backend_pid() % 32, sum(delta) FROM claimed
     CROSS JOIN LATERAL (VALUES (was, -1), ('running', 1)) AS moved (state, delta)
-    WHERE (SELECT count(*) FROM freed) >= 0
     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
     ON CONFLICT (tenant_id, lane, state, shard) DO UPDATE SET n = job_count.n + excluded.n
 )
 SELECT id, attempt, tenant_id, owner, kind, lane, model, created_at, deadline_at, attempts_spent,
-    suspicion, on_unknown, ttl_s, options, coalesce(size, 0), body, target_provider, target_model, progress
+    suspicion, on_unknown, ttl_s, options, coalesce(size, 0), body, target_provider, target_model, progress,
+    held
 FROM claimed LEFT JOIN hermod.request ON request.job_id = ANY (ARRAY[claimed.id])
 ORDER BY was DESC, rank, seq
 
@@ -163,7 +153,7 @@ WITH clock AS (
     FROM due, clock WHERE job.id = ANY (ARRAY[due.id])
     RETURNING run_at, seq, job.id, attempt, tenant_id, owner, kind, lane, model, created_at,
         deadline_at, attempts_spent, suspicion, on_unknown, ttl_s, options, target_provider,
-        target_model, progress, now
+        target_model, progress, held, now
 ), attempts AS (
     INSERT INTO hermod.attempt (job_id, n, state, lane, model, worker_id, started_at)
     SELECT id, attempt, 'sending', coalesce(target_provider, lane), coalesce(target_model, model),
@@ -176,7 +166,8 @@ WITH clock AS (
     ON CONFLICT (tenant_id, lane, state, shard) DO UPDATE SET n = job_count.n + excluded.n
 )
 SELECT id, attempt, tenant_id, owner, kind, lane, model, created_at, deadline_at, attempts_spent,
-    suspicion, on_unknown, ttl_s, options, coalesce(size, 0), body, target_provider, target_model, progress
+    suspicion, on_unknown, ttl_s, options, coalesce(size, 0), body, target_provider, target_model, progress,
+    held
 FROM claimed LEFT JOIN hermod.request ON request.job_id = ANY (ARRAY[claimed.id])
 ORDER BY run_at, seq
 
@@ -187,10 +178,11 @@ WITH claimed AS (
     SET lease_until = coalesce($1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint) + $2
     WHERE state = 'running' AND worker_id = $3 AND claim_no = $4
     RETURNING seq, id, attempt, tenant_id, owner, kind, lane, model, created_at, deadline_at,
-        attempts_spent, suspicion, on_unknown, ttl_s, options, target_provider, target_model, progress
+        attempts_spent, suspicion, on_unknown, ttl_s, options, target_provider, target_model, progress, held
 )
 SELECT id, attempt, tenant_id, owner, kind, lane, model, created_at, deadline_at, attempts_spent,
-    suspicion, on_unknown, ttl_s, options, coalesce(size, 0), body, target_provider, target_model, progress
+    suspicion, on_unknown, ttl_s, options, coalesce(size, 0), body, target_provider, target_model, progress,
+    held
 FROM claimed LEFT JOIN hermod.request ON request.job_id = ANY (ARRAY[claimed.id])
 ORDER BY seq
 
@@ -454,13 +446,21 @@ SELECT coalesce($1, (extract(epoch FROM statement_timestamp()) * 1000000)::bigin
     ARRAY(SELECT id FROM hermod.job WHERE id = ANY ($2::uuid[]))
 
 -- name: lock_meters
--- Asked for in the order of their ids. Beside each, which of these jobs hold anything, and for which
--- attempt.
-SELECT meter.id, began_at, used, reserved, total,
-    ARRAY(SELECT DISTINCT ROW(job_id, attempt) FROM hermod.hold WHERE job_id = ANY ($2::uuid[]))
+-- Asked for in the order of their ids.
+SELECT meter.id, began_at, used, reserved, total
 FROM unnest($1::text[]) AS asked (id)
 JOIN hermod.meter ON meter.id = ANY (ARRAY[asked.id])
 FOR NO KEY UPDATE OF meter
+
+-- name: held_by
+SELECT job_id, attempt, meter_id, amount FROM hermod.hold WHERE job_id = ANY ($1::uuid[])
+
+-- name: give_places_up
+WITH gone AS (
+    DELETE FROM hermod.hold WHERE job_id = ANY ($1::uuid[]) AND attempt = 0
+)
+UPDATE hermod.job SET held = false
+FROM unnest($1::uuid[]) AS begun (id) WHERE job.id = ANY (ARRAY[begun.id])
 
 -- name: hold
 -- Meters that are locked, meters that nobody has made yet, and what is held of either. Fewer made

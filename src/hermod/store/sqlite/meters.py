@@ -29,12 +29,28 @@ def reserve(tx: Transaction, calls: Sequence[Reserve]) -> list[tuple[Refusal, ..
         rows = tx.rows("leased", fence(lease))
         results.append(None if not rows else ())
         for seq, held in rows:
-            # Whatever it holds is this attempt's: the one before settled its own.
-            if holds and not held:
-                results[-1] = refused = take(tx, seq, holds)
-                if not refused:
-                    tx.run("set_held", (True, seq))
+            place = held and has_place(tx, seq)
+            # Whatever else it holds is this attempt's: the one before settled its own.
+            if held and not place:
+                continue
+            results[-1] = refused = take(tx, seq, holds)
+            if place and not refused:
+                _give_place_up(tx, seq)
+            if not refused and (holds or place):
+                tx.run("set_held", (bool(holds), seq))
     return results
+
+
+def has_place(tx: Transaction, seq: int) -> bool:
+    """Whether what a job holds is its place in the queue."""
+    return any(name == Unit.PENDING for _, name, _ in tx.rows("holds", (seq,)))
+
+
+def _give_place_up(tx: Transaction, seq: int) -> None:
+    for meter_id, name, amount in tx.rows("holds", (seq,)):
+        if name == Unit.PENDING:
+            tx.run("settle_meter", (amount, 0, meter_id))
+            tx.run("delete_hold", (seq, meter_id))
 
 
 def take(tx: Transaction, seq: int, holds: Sequence[Hold]) -> tuple[Refusal, ...]:

@@ -254,6 +254,9 @@ ON CONFLICT (seq, meter_id) DO UPDATE SET amount = amount + excluded.amount
 -- name: holds
 SELECT meter_id, unit, amount FROM hold WHERE seq = ?
 
+-- name: delete_hold
+DELETE FROM hold WHERE seq = ? AND meter_id = ?
+
 -- name: delete_holds
 DELETE FROM hold WHERE seq = ?
 

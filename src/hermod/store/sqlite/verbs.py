@@ -30,7 +30,7 @@ from hermod.domain.meter import Hold, Refusal
 from hermod.domain.suspicion import failure_after_loss
 from hermod.store.payloads import REQUEST_PART, Chunk, ChunkKey, id_bytes, id_text, inline
 from hermod.store.sqlite.driver import Row
-from hermod.store.sqlite.meters import settle, take
+from hermod.store.sqlite.meters import has_place, settle, take
 from hermod.store.sqlite.transaction import Transaction, fence
 
 _SECOND: Final = 1_000_000
@@ -198,9 +198,10 @@ def _claimed(tx: Transaction, rows: list[Row], was: State, claim: Claim) -> list
     for _, seq, raw_id, attempt, tenant_id, owner, kind, lane, model, *rest in rows:
         created_at, deadline_at, spent, suspicion, on_unknown, ttl_s = rest[:6]
         options, to_provider, to_model, progress, held = rest[6:]
-        if held:
-            # Its place in the queue, or what the attempt before left with an older release.
+        if held and not has_place(tx, seq):
+            # What the attempt before left with an older release.
             settle(tx, seq, attempt - 1)
+            held = False
         target = None if to_provider is None else Target(to_provider, to_model)
         tx.moved(tenant_id, lane, was, State.RUNNING)
         goes_to = target or (lane, model)
@@ -225,6 +226,7 @@ def _claimed(tx: Transaction, rows: list[Row], was: State, claim: Claim) -> list
                 body=body,
                 target=target,
                 progress=progress,
+                held=bool(held),
             )
         )
     return jobs
@@ -265,7 +267,7 @@ def put_back(tx: Transaction, calls: Sequence[PutBack]) -> list[bool]:
         results.append(bool(rows))
         for seq, tenant_id, lane, held in rows:
             _end_attempt(tx, seq, lease.attempt, ended)
-            if held:
+            if held and (ended.held or not has_place(tx, seq)):
                 settle(tx, seq, lease.attempt)
             tx.moved(tenant_id, lane, State.RUNNING, State.WAITING)
             tx.woken.add(lane)
