@@ -12,10 +12,14 @@ import pytest
 
 from hermod.domain.document import Delete, Document, Put
 from hermod.domain.errors import Refused
-from hermod.domain.governance import Budget, ProviderConfig, RateLimit, VirtualKey
+from hermod.domain.governance import Budget, ProviderConfig, RateLimit, Team, VirtualKey
 from hermod.domain.jwt import JwtIssuer
+from hermod.domain.provider import Secret
+from hermod.governance.admins import AdminSecrets
+from hermod.governance.documents import to_document
 from hermod.governance.registration import copy_of
-from tests.support.desk import KEY, VALUE, Desk, open_desks
+from hermod.governance.sessions import proof_of
+from tests.support.desk import ADMIN_TOKEN, KEY, VALUE, Desk, open_desks
 from tests.support.tokens import AUDIENCE, ISSUER, claims, key_set, rsa, signed
 
 WITH_VALUE = ((b"x-bf-vk", VALUE.encode()),)
@@ -49,6 +53,22 @@ async def test_a_change_of_a_key_counts_at_once(tmp_path: Path) -> None:
         identity = await access.resolve(WITH_VALUE)
         assert identity.key is not None
         assert identity.key.name == "renamed"
+
+
+async def test_a_key_whose_team_cannot_be_read_may_only_read_its_jobs(tmp_path: Path) -> None:
+    async with opened(tmp_path) as desk:
+        access = desk.access()
+        await desk.put(Team(id="t", name="team"), replace(KEY, team_id="t"))
+        await access.resolve(WITH_VALUE)
+        unreadable = to_document(Team(id="t", name="team"), 1)._replace(body=b"{}")
+        await desk.store.change_documents([Put(unreadable)])
+        await desk.governor.refresh()
+        with pytest.raises(Refused) as refused:
+            await access.resolve(WITH_VALUE)
+        failure = refused.value.failure
+        assert (failure.status_code, failure.type) == (403, "virtual_key_blocked")
+        assert failure.message.endswith("a team or a customer that cannot be found")
+        assert (await access.resolve_reader(WITH_VALUE)).principal.owner == "vk:key-1"
 
 
 async def test_another_value_is_the_same_owner_and_the_old_one_nobody(tmp_path: Path) -> None:
@@ -89,6 +109,8 @@ async def test_tokens_that_begin_alike_are_never_the_same(tmp_path: Path) -> Non
 
 
 SESSION = "c0ffee-session"
+PASSWORD = Secret("a password")
+ROOT = AdminSecrets(Secret(ADMIN_TOKEN), "root", PASSWORD)
 IN_COOKIE = ((b"cookie", f"theme=dark; token={SESSION}; other=1".encode()),)
 AS_BEARER = ((b"authorization", f"Bearer {SESSION}".encode()),)
 
@@ -96,7 +118,8 @@ AS_BEARER = ((b"authorization", f"Bearer {SESSION}".encode()),)
 def session(ends_at: int, body: bytes | None = None) -> Put:
     """Somebody has logged in."""
     digest = hashlib.sha256(SESSION.encode()).hexdigest()
-    told = body or json.dumps({"subject": "root", "expires_at": ends_at}).encode()
+    proof = proof_of(SESSION.encode(), "root", PASSWORD)
+    told = body or json.dumps({"subject": "root", "expires_at": ends_at, "proof": proof}).encode()
     return Put(Document("session", "session-1", "session-1", digest, told))
 
 
@@ -105,7 +128,7 @@ async def test_a_session_is_an_admins_until_it_ends(
     tmp_path: Path, headers: tuple[tuple[bytes, bytes], ...]
 ) -> None:
     async with opened(tmp_path) as desk:
-        access = desk.access()
+        access = desk.access(admin=ROOT)
         assert await status(access.resolve_admin(headers)) == 401
         await desk.store.change_documents([session(desk.clock.now() + DAY_US)])
         await desk.governor.refresh()
@@ -118,7 +141,7 @@ async def test_a_session_is_an_admins_until_it_ends(
 
 async def test_a_session_ends_with_its_document(tmp_path: Path) -> None:
     async with opened(tmp_path) as desk:
-        access = desk.access()
+        access = desk.access(admin=ROOT)
         await desk.store.change_documents([session(desk.clock.now() + DAY_US)])
         await desk.governor.refresh()
         await access.resolve_admin(AS_BEARER)
@@ -127,19 +150,44 @@ async def test_a_session_ends_with_its_document(tmp_path: Path) -> None:
         assert await status(access.resolve_admin(AS_BEARER)) == 401
 
 
-@pytest.mark.parametrize("body", [b"{}", b'{"subject":"root"}', b'{"subject":1,"expires_at":"x"}'])
+async def test_a_session_is_nobodys_where_the_login_is_another_or_off(tmp_path: Path) -> None:
+    async with opened(tmp_path) as desk:
+        await desk.store.change_documents([session(desk.clock.now() + DAY_US)])
+        await desk.governor.refresh()
+        await desk.access(admin=ROOT).resolve_admin(AS_BEARER)
+        for admin in (
+            replace(ROOT, password=Secret("another")),
+            replace(ROOT, username="boss"),
+            replace(ROOT, username=""),
+            replace(ROOT, password=Secret()),
+        ):
+            access = desk.access(admin=admin)
+            for headers in (IN_COOKIE, AS_BEARER):
+                assert await status(access.resolve_admin(headers)) == 401
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b'{"subject":"root"}',
+        b'{"subject":1,"expires_at":"x"}',
+        b'{"subject":"root","expires_at":9000000000000000}',
+        '{"subject":"root","expires_at":9000000000000000,"proof":"é"}'.encode(),
+    ],
+)
 async def test_a_session_that_cannot_be_read_lets_nobody_in(tmp_path: Path, body: bytes) -> None:
     async with opened(tmp_path) as desk:
         await desk.store.change_documents([session(0, body)])
         await desk.governor.refresh()
-        assert await status(desk.access().resolve_admin(AS_BEARER)) == 401
+        assert await status(desk.access(admin=ROOT).resolve_admin(AS_BEARER)) == 401
 
 
 async def test_a_cookie_is_no_credential_for_jobs(tmp_path: Path) -> None:
     async with opened(tmp_path) as desk:
         await desk.store.change_documents([session(desk.clock.now() + DAY_US)])
         await desk.governor.refresh()
-        access = desk.access()
+        access = desk.access(admin=ROOT)
         assert await status(access.resolve(IN_COOKIE)) == 401
         assert await status(access.resolve_reader(IN_COOKIE)) == 401
         assert (await access.resolve(AS_BEARER)).principal.owner == "admin:root"
@@ -149,14 +197,14 @@ async def test_what_is_in_a_header_counts_more_than_a_cookie(tmp_path: Path) -> 
     async with opened(tmp_path) as desk:
         await desk.store.change_documents([session(desk.clock.now() + DAY_US)])
         await desk.governor.refresh()
-        assert await status(desk.access().resolve_admin((*IN_COOKIE, *WITH_VALUE))) == 403
+        assert await status(desk.access(admin=ROOT).resolve_admin((*IN_COOKIE, *WITH_VALUE))) == 403
 
 
 async def test_a_session_is_never_passed_on(tmp_path: Path) -> None:
     async with opened(tmp_path) as desk:
         await desk.store.change_documents([session(desk.clock.now() + DAY_US)])
         await desk.governor.refresh()
-        assert desk.access(takes_direct_keys=True).direct_key(AS_BEARER) is None
+        assert desk.access(admin=ROOT, takes_direct_keys=True).direct_key(AS_BEARER) is None
 
 
 async def test_neither_is_a_token_where_issuers_are_trusted(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """governance/book.py: looking things up."""
 
+from dataclasses import replace
+
 import pytest
 
 from hermod.domain.document import Document
@@ -77,3 +79,24 @@ def test_documents_are_there_with_their_versions() -> None:
     assert book.document("team", "s") is None
     assert book.documents_of("session") == (session,)
     assert book.documents_of("signing_key") == ()
+
+
+@pytest.mark.parametrize(
+    ("entities", "stranded"),
+    [
+        ([key(), TEAM, CUSTOMER], False),
+        ([key(team_id="t"), TEAM], False),
+        ([key(customer_id="c"), CUSTOMER], False),
+        ([key(team_id="t"), replace(TEAM, customer_id="c"), CUSTOMER], False),
+        ([key(team_id="t")], True),
+        ([key(customer_id="c"), TEAM], True),
+        ([key(team_id="c"), TEAM, CUSTOMER], True),
+        ([key(team_id="t"), replace(TEAM, customer_id="c")], True),
+        ([key(team_id="t", customer_id="x"), TEAM], True),
+    ],
+)
+def test_keys_of_a_team_or_a_customer_that_is_not_there_are_told(
+    entities: list[Entity], stranded: bool
+) -> None:
+    assert Book(entities).stranded == ({"k"} if stranded else set())
+    assert Book(from_file=entities).stranded == ({"k"} if stranded else set())

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,44 @@ async def test_a_document_that_cannot_be_read_is_told_once_and_passed_over(
         (record,) = caplog.records
         assert record.levelno == logging.ERROR
         assert record.getMessage().startswith("team broken cannot be read and does not count: ")
+
+
+@pytest.mark.parametrize("type_", ["team", "customer", "model_limits", "provider_limits"])
+async def test_limits_that_cannot_be_read_are_an_error_at_each_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, type_: str
+) -> None:
+    async with SqliteDatabase(tmp_path).open() as store:
+        await store.change_documents([Put(BROKEN._replace(type=type_, body=b"{}"))])
+        for _ in range(2):
+            caplog.clear()
+            governor = Governor(store)
+            await governor.open()
+            (record,) = caplog.records
+            assert record.levelno == logging.ERROR
+            assert record.getMessage().startswith(f"{type_} broken cannot be read and does not co")
+            assert not governor.book.limits_everybody
+
+
+async def test_keys_of_a_team_that_cannot_be_read_are_told_once_and_marked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with SqliteDatabase(tmp_path).open() as store:
+        await put(store, replace(KEY, team_id="broken"))
+        await store.change_documents([Put(BROKEN)])
+        governor = Governor(store)
+        await governor.open()
+        await put(store, TEAM)
+        await governor.refresh()
+        assert governor.book.stranded == {"k"}
+        team, told = caplog.messages
+        assert team.startswith("team broken cannot be read")
+        assert told == (
+            "virtual_key 'first' (k) is refused: its team or customer cannot be found, so its "
+            "limits are not known"
+        )
+        await store.change_documents([Put(to_document(Team(id="broken", name="mended"), 1))])
+        await governor.refresh()
+        assert governor.book.stranded == set()
 
 
 async def test_documents_of_others_are_only_kept(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hermod import __version__
-from hermod.domain.document import Put
+from hermod.domain.document import Document, Put
 from hermod.domain.governance import Team
 from hermod.governance.documents import to_document
 from tests.support.inprocess import Running, gateway
@@ -21,6 +21,9 @@ BUDGET: dict[str, Any] = {"max_limit": 10.5, "reset_duration": "1d"}
 RATES: dict[str, Any] = {"request_max_limit": 20, "request_reset_duration": "1d"}
 TEAMS, CUSTOMERS, MODELS = (f"{ROOT}/{name}" for name in ("teams", "customers", "model-configs"))
 PROVIDERS = f"{ROOT}/providers"
+
+
+UNREADABLE = b'{"id":"t","name":1}'
 
 
 async def job_done(running: Running, value: str) -> None:
@@ -38,6 +41,26 @@ async def job_done(running: Running, value: str) -> None:
 
 
 # Teams and customers
+
+
+async def test_a_team_that_cannot_be_read_can_be_deleted_and_its_keys_are_free(
+    tmp_path: Path,
+) -> None:
+    async with gateway(tmp_path) as running:
+        http, store = running.http, running.service.store
+        team = await made(http, TEAMS)
+        key = await made(http, name="k", team_id=team["id"], provider_configs=MOCK)
+        value = {"x-bf-vk": key["value"]}
+        unreadable = Document("team", team["id"], "made", None, UNREADABLE, 1)
+        await store.change_documents([Put(unreadable)])
+        here = f"{TEAMS}/{team['id']}"
+        message = "Team cannot be read: another release may have written it"
+        assert refused(await http.put(here, json={"name": "n"}), 409) == message
+        assert refused(await http.get(here), 404) == "Team not found"
+        response = await http.post(CHAT, json=HELLO, headers=value)
+        assert (response.status_code, response.json()["type"]) == (403, "virtual_key_blocked")
+        well(await http.delete(here))
+        assert (await http.post(CHAT, json=HELLO, headers=value)).status_code == 202
 
 
 @pytest.mark.parametrize(

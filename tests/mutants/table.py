@@ -153,21 +153,20 @@ QUERIES_ON_SQLITE: Final = (
     ),
     on_sqlite(
         "what has expired can be read",
-        "AND (expires_at IS NULL OR expires_at > :now) AND (:kind",
-        "AND (:kind",
+        "AND (expires_at IS NULL OR expires_at > ?6) AND (?7",
+        "AND (?7",
         f"{READ}::test_a_job_is_gone_at_the_instant_it_expires",
     ),
     on_sqlite(
         "everybody of a tenant reads every job",
-        f"{_OWNER}\n    AND (expires_at IS NULL OR expires_at > :now) AND",
-        "(owner <> '')\n    AND (expires_at IS NULL OR expires_at > :now) AND",
+        "(owner = ? OR (?5 AND owner = 'open') OR ?4)\n",
+        "(owner <> '')\n",
         f"{READ}::test_a_stranger_sees_no_job",
     ),
     on_sqlite(
         "an admin reads the jobs of other tenants",
-        "FROM job LEFT JOIN result ON result.seq = job.seq\n"
-        "WHERE id = :id AND tenant_id = :tenant_id\n    AND",
-        "FROM job LEFT JOIN result ON result.seq = job.seq\nWHERE id = :id AND",
+        "FROM job LEFT JOIN result ON result.seq = job.seq\nWHERE id = ? AND tenant_id = ? AND",
+        "FROM job LEFT JOIN result ON result.seq = job.seq\nWHERE id = ? AND ? <> '' AND",
         f"{READ}::test_a_stranger_sees_no_job",
     ),
     on_sqlite(
@@ -392,8 +391,8 @@ LIMITS_ON_SQLITE: Final = (
     ),
     on_sqlite(
         "what was settled can be settled again",
-        "DELETE FROM hold WHERE seq = ?",
-        "DELETE FROM hold WHERE seq = -?",
+        "-- name: delete_holds\nDELETE FROM hold WHERE seq = ?",
+        "-- name: delete_holds\nDELETE FROM hold WHERE seq = -?",
         f"{METERS}::test_a_job_costs_what_its_attempts_do_estimated_or_not",
     ),
     on_sqlite(
@@ -435,8 +434,8 @@ LIMITS_ON_SQLITE: Final = (
     ),
     in_meters(
         "whoever reserves again has reserved twice",
-        "if holds and not held:",
-        "if holds:",
+        "if held and not place:",
+        "if held and not seq:",
         f"{METERS}::test_to_reserve_again_for_an_attempt_changes_nothing",
     ),
     in_meters(
@@ -447,8 +446,8 @@ LIMITS_ON_SQLITE: Final = (
     ),
     in_meters(
         "a job that reserved is not marked",
-        '                    tx.run("set_held", (True, seq))\n',
-        '                    tx.run("set_held", (False, seq))\n',
+        'tx.run("set_held", (bool(holds), seq))',
+        'tx.run("set_held", (False, seq))',
         f"{METERS}::test_the_end_of_an_attempt_settles_what_it_held",
     ),
     in_meters(
@@ -463,11 +462,35 @@ LIMITS_ON_SQLITE: Final = (
         "        cost_usd_nanos -= 0\n",
         f"{METERS}::test_tokens_stay_as_they_were_metered_where_the_cost_is_estimated",
     ),
+    in_meters(
+        "a job that may begin keeps its place in the queue",
+        "            if place and not refused:\n",
+        "            if place < 0:\n",
+        f"{PENDING}::test_what_is_reserved_for_a_call_gives_the_place_free",
+    ),
+    in_meters(
+        "a place in the queue is given up twice",
+        '            tx.run("delete_hold", (seq, meter_id))\n',
+        "",
+        f"{PENDING}::test_what_is_reserved_for_a_call_gives_the_place_free",
+    ),
+    in_meters(
+        "a job that may not begin yet loses its place",
+        "            if place and not refused:\n",
+        "            if place:\n",
+        f"{PENDING}::test_a_job_that_may_not_begin_yet_keeps_its_place",
+    ),
     in_verbs(
-        "a job that was claimed keeps its place in the queue",
-        "            settle(tx, seq, attempt - 1)\n",
-        "            assert seq\n",
-        f"{PENDING}::test_a_claim_gives_the_place_free_and_the_job_may_reserve",
+        "a job that waits for a limit loses its place",
+        "if held and (ended.held or not has_place(tx, seq)):",
+        "if held:",
+        f"{PENDING}::test_a_job_that_may_not_begin_yet_keeps_its_place",
+    ),
+    in_verbs(
+        "what an attempt before has left passes for a place",
+        "if held and not has_place(tx, seq):",
+        "if held and not seq:",
+        f"{LEFTOVERS}::test_what_an_attempt_has_left_is_settled_with_what_happens_next",
     ),
     in_verbs(
         "a finish settles nothing",
@@ -527,7 +550,7 @@ ELSEWHERE: Final = (
     Mutant(
         "a 202 before the commit",
         "jobs/submit.py",
-        "            await self._store.submit_job(job)\n",
+        "            await self._store.submit_job(job, pending=hold)\n",
         '            __import__("asyncio").ensure_future(self._store.submit_job(job))\n',
         "tests/http/test_committed.py::test_a_submit_whose_commit_fails_is_not_accepted",
         "large",
@@ -592,6 +615,61 @@ ELSEWHERE: Final = (
         "    return TryAgain(delay_s, spent=True)",
         "tests/unit/test_retry.py::"
         "test_a_429_with_retry_after_costs_no_try_however_many_were_spent",
+    ),
+)
+
+CSRF: Final = "tests/security/test_csrf.py"
+
+MANAGEMENT: Final = (
+    Mutant(
+        "a route that says nothing is open",
+        "http/app.py",
+        "access: Level = Level.ADMIN",
+        "access: Level = Level.PUBLIC",
+        "tests/security/test_routes.py::test_without_a_gatekeeper_nobody_manages",
+    ),
+    Mutant(
+        "whoever comes manages",
+        "http/app.py",
+        "            if route.access is Level.ADMIN:\n",
+        "            if route.access is Level.CALLER:\n",
+        "tests/security/test_routes.py::test_a_virtual_key_manages_nothing",
+    ),
+    Mutant(
+        "pages of other sites change things with a session",
+        "http/app.py",
+        "            self._browsers.check_change(headers)\n",
+        "            assert headers\n",
+        f"{CSRF}::test_a_session_in_a_cookie_changes_nothing_for_a_page_of_another_site",
+    ),
+    Mutant(
+        "a password that the browser remembers needs no page of our own",
+        "http/app.py",
+        'return identity.via in {"open", "basic"}',
+        'return identity.via == "open"',
+        f"{CSRF}::test_a_password_that_the_browser_remembers_is_no_better",
+    ),
+    Mutant(
+        "pages of other sites log people in",
+        "http/api/session.py",
+        '        Browsers.check_change(scope["headers"])\n',
+        '        assert scope["headers"]\n',
+        f"{CSRF}::test_nobody_is_logged_in_by_a_page_of_another_site",
+    ),
+    Mutant(
+        "a browser that names only the origin may change things for another site",
+        "http/browsers.py",
+        "ours = origin is None or origin.partition",
+        "ours = origin is not None or origin.partition",
+        f"{CSRF}::test_a_session_in_a_cookie_changes_nothing_for_a_page_of_another_site",
+    ),
+    Mutant(
+        "what may not be written is passed over",
+        "governance/wishes.py",
+        "kw_only=True, forbid_unknown_fields=True",
+        "kw_only=True, forbid_unknown_fields=False",
+        "tests/security/test_mass_assignment.py::"
+        "test_every_route_that_writes_refuses_what_may_not_be_written",
     ),
 )
 
@@ -664,9 +742,11 @@ QUERIES_ON_POSTGRES: Final = (
     on_postgres(
         "attempts are not counted at the claim",
         "attempt = attempt + 1, worker_id = $5, claim_no = $7,\n"
-        "        lease_until = lease_now + $6, started_at = coalesce(started_at, now), held",
+        "        lease_until = lease_now + $6, started_at = coalesce(started_at, now),\n"
+        "        deadline_at = CASE WHEN started_at IS NULL THEN now + $8",
         "attempt = greatest(attempt, 1), worker_id = $5, claim_no = $7,\n"
-        "        lease_until = lease_now + $6, started_at = coalesce(started_at, now), held",
+        "        lease_until = lease_now + $6, started_at = coalesce(started_at, now),\n"
+        "        deadline_at = CASE WHEN started_at IS NULL THEN now + $8",
         f"{CLAIMS}::test_every_claim_is_one_attempt_more",
     ),
     on_postgres(
@@ -807,8 +887,8 @@ TARGETS_ON_POSTGRES: Final = (
     Mutant(
         "postgresql: what a claim took unheard forgets where it goes",
         POSTGRES,
-        "ttl_s, options, target_provider, target_model, progress\n)",
-        "ttl_s, options, NULL AS target_provider, target_model, progress\n)",
+        "ttl_s, options, target_provider, target_model, progress, held\n)",
+        "ttl_s, options, NULL AS target_provider, target_model, progress, held\n)",
         "tests/store/postgres/test_connections.py::"
         "test_what_a_claim_took_unheard_is_still_on_its_way",
     ),
@@ -915,15 +995,29 @@ LIMITS_ON_POSTGRES: Final = (
     Mutant(
         "postgresql: two reserve what one of them can have",
         POSTGRES,
-        "    FOR NO KEY UPDATE OF meter\n",
+        "FOR NO KEY UPDATE OF meter\n",
         "",
         f"{LIMITS}::test_who_reserves_waits_for_who_has_the_meter_and_then_judges_it",
     ),
     on_postgres(
-        "a job that was claimed keeps its place in the queue",
-        "reserved = reserved - place.amount",
-        "reserved = reserved - 0 * place.amount",
-        f"{PENDING}::test_a_claim_gives_the_place_free_and_the_job_may_reserve",
+        "a place in the queue is given up twice",
+        "DELETE FROM hermod.hold WHERE job_id = ANY ($1::uuid[]) AND attempt = 0",
+        "DELETE FROM hermod.hold WHERE job_id = ANY ($1::uuid[]) AND attempt < 0",
+        f"{PENDING}::test_what_is_reserved_for_a_call_gives_the_place_free",
+    ),
+    in_postgres_meters(
+        "a job that may not begin yet loses its place",
+        "        if refusals:\n            continue\n",
+        "",
+        f"{PENDING}::test_a_job_that_may_not_begin_yet_keeps_its_place",
+        "PostgresDatabase",
+    ),
+    in_postgres_meters(
+        "a job that may begin keeps its place in the queue",
+        "reserved=meter.reserved - amount",
+        "reserved=meter.reserved",
+        f"{PENDING}::test_what_is_reserved_for_a_call_gives_the_place_free",
+        "PostgresDatabase",
     ),
     on_postgres(
         "a job that was put back as not begun keeps its old time",
@@ -971,14 +1065,14 @@ LIMITS_ON_POSTGRES: Final = (
     ),
     in_postgres_meters(
         "whoever reserves again has reserved twice",
-        "        if lease.job_id in locked.held:\n",
+        "        if lease.job_id in unheard:\n",
         "        if lease.job_id in set[str]():\n",
         f"{METERS}::test_to_reserve_again_for_an_attempt_changes_nothing",
         "PostgresDatabase",
     ),
     in_postgres_meters(
         "what an attempt before has left passes for that of the present one",
-        "if n != attempts[id_]",
+        "if n not in {_PLACE, attempts[id_]}",
         "if n > attempts[id_]",
         f"{LEFTOVERS}::test_what_an_attempt_has_left_is_settled_with_what_happens_next",
         "PostgresDatabase and claim",
@@ -1073,6 +1167,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *CANCELS_ON_POSTGRES,
     *LIMITS_ON_POSTGRES,
     *VERBS_OF_POSTGRES,
+    *MANAGEMENT,
     *ELSEWHERE,
 )
 """All of them."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hermod.domain.model_names import lists, pattern_problem
+from hermod.domain.model_names import forbids, lists, pattern_problem
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,18 @@ def test_a_pattern_that_is_wrong_or_may_never_end_matches_nothing(pattern: str) 
 def test_a_pattern_that_is_taken_fails_soon(pattern: str) -> None:
     assert pattern_problem(f"regex:{pattern}") is None
     assert not lists((f"regex:{pattern}",), "openai", "a" * 120)
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["GPT-4o", "gpt-4O ", "\tgpt-4o", "gpt\u200b-4o", "\ufeffgpt-4o", "models/gpt-4o", "./gpt-4o",
+     "x/../gpt-4o", "gpt-4o/", "\uff47pt-4o", "openai/gpt-4o"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["gpt-4o", "GPT-4O", "openai/gpt-4o", "regex:gpt-4.*", "*"])
+def test_a_blacklist_names_a_model_however_it_is_spelled(name: str, model: str) -> None:
+    assert forbids([name], "openai", model)
+
+
+@pytest.mark.parametrize("model", ["gpt-4", "gpt-4o-mini", "gpt-4o/mini", "gpt4o", "", "/"])
+def test_a_blacklist_names_no_other_model(model: str) -> None:
+    assert not forbids(["gpt-4o", "openai/gpt-4o", "regex:gpt-4o"], "openai", model)

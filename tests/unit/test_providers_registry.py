@@ -10,7 +10,7 @@ from hermod.domain.provider import (
 )
 from hermod.kinds.registry import KIND_BY_TYPE
 from hermod.providers.adapters import Way, way_of
-from hermod.providers.registry import KNOWN_PROVIDERS, endpoint, load_rows, parse_rows
+from hermod.providers.registry import KNOWN_PROVIDERS, climbs, endpoint, load_rows, parse_rows
 
 ROWS = load_rows()
 ROW = """
@@ -269,3 +269,18 @@ def test_a_path_for_streams_alone_leaves_the_others_as_they_are() -> None:
 def test_a_custom_path_is_no_way_around_what_is_allowed() -> None:
     lab = provider(custom=custom(allowed=frozenset(), paths={"embedding": "/e"}))
     assert way(lab, "embedding") is None
+
+
+@pytest.mark.parametrize(
+    ("url", "does"),
+    [
+        ("https://h/v1beta/models/../x:y", True),
+        ("https://h/v1beta/models/..", True),
+        ("https://h/./x", True),
+        ("https://h/models/x?a=/../", False),
+        ("https://h/.well-known/..x/x../.x/...", False),
+        ("https://h.example/v1/gpt-4.1", False),
+    ],
+)
+def test_an_address_with_steps_up_is_another_one(url: str, does: bool) -> None:  # noqa: FBT001
+    assert climbs(url) is does

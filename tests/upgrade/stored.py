@@ -1,8 +1,8 @@
 """What a release has left in a database: packed into a few small files, and taken out again.
 
 A start is a folder `RELEASE/STORE`: `record.json` says what became of every job, or what has to
-become of it; beside it lies the file of the embedded database as it was on the disk, log included,
-or what pg_dump says of a server's.
+become of it; beside it lies the file of the embedded database as it was on the disk, with its log
+and the key to what is encrypted in it, or what pg_dump says of a server's.
 """
 
 import asyncio
@@ -29,7 +29,10 @@ Attempt = tuple[int, str, str | None]
 STORES: Final = ("sqlite", "postgres")
 TOKEN: Final = "what the operator of these databases knows"
 """The admin token: its jobs are nobody else's."""
-_FILES: Final = ("hermod.db", "hermod.db-wal")
+CALLERS_KEY: Final = "a-callers-own-key-of-a-provider"
+TOLD: Final = "x-told"
+"""A header for the upstream."""
+_FILES: Final = ("hermod.db", "hermod.db-wal", "encryption.key")
 _DUMP: Final = "dump.sql"
 _META_COMMAND: Final = re.compile(r"^\\.*\n", re.MULTILINE)
 """Of psql, and with a random word in it."""
@@ -49,6 +52,14 @@ class Start(NamedTuple):
     def record(self) -> list[Job]:
         """Every job of it."""
         return json.loads((self.folder / "record.json").read_text("utf-8"))
+
+
+def secrets_of(place: Place) -> dict[str, str]:
+    """That of its gateways. Those of an embedded database make an encryption key themselves."""
+    secrets = {"HERMOD_ADMIN_TOKEN": TOKEN}
+    if isinstance(place, PostgresPlace):
+        secrets["HERMOD_ENCRYPTION_KEY"] = "what the operator of these databases knows, too"
+    return secrets
 
 
 @contextmanager
@@ -122,6 +133,13 @@ def states_of(place: Place) -> dict[str, str]:
     """The inside state of every job, by id."""
     found = place.rows("SELECT id, state FROM job")
     return {id_text(job_id): state for job_id, state in found}
+
+
+def cost_of(place: Place, job_id: str) -> list[int | None]:
+    """What a job has used and cost: tokens of input, of output, nano-dollars."""
+    sql = "SELECT input_tokens, output_tokens, cost_usd_nanos FROM job WHERE id = ?"
+    (found,) = place.rows(sql, place.key(job_id))
+    return list(found)
 
 
 def id_text(stored: object) -> str:

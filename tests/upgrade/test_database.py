@@ -1,12 +1,13 @@
 """The databases that the release before has left, small and real, in the hands of this release.
 
-`make_0_3_0.py` made them. Some of the jobs had ended, the others were queued, waiting or running
+`make_0_4_0.py` made them. Some of the jobs had ended, the others were queued, waiting or running
 when their release was killed, some of these with deadlines that have passed since.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, Final, NamedTuple
 
 import httpx
@@ -15,22 +16,25 @@ import pytest
 from hermod.domain.job import AttemptState, State
 from hermod.store import postgres, sqlite
 from hermod.store.sql import READABLE_FROM, load_migrations
-from tests.faults.places import Place, config_for
+from tests.acceptance.test_ordered_work import Predictions
+from tests.faults.places import Place
 from tests.support.postgres import Cluster
 from tests.support.program import Gateway, client, submit, wait_done
-from tests.support.upstream import Upstream
+from tests.support.upstream import Call, Upstream
 from tests.support.waiting import wait_until
 from tests.support.wire import KINDS
-from tests.upgrade.make_0_3_0 import TOLD, owner
+from tests.upgrade.maker import Upstreams, owner
 from tests.upgrade.release_before import VERSION
 from tests.upgrade.stored import (
     STORES,
-    TOKEN,
+    TOLD,
     Attempt,
     Job,
     Start,
     assert_counters_are_right,
+    cost_of,
     new_place,
+    secrets_of,
     states_of,
     unpack,
 )
@@ -48,7 +52,7 @@ class Served(NamedTuple):
     start: Start
     place: Place
     gateway: Gateway
-    upstream: Upstream
+    upstreams: Upstreams
     found: dict[str, str]
     """The state of each job before this release came."""
 
@@ -75,16 +79,23 @@ def served(
         return request.getfixturevalue("cluster")
 
     folder = tmp_path_factory.mktemp("upgrade")
-    with new_place(start.store, folder, start_cluster) as place, Upstream() as upstream:
+    replicate = Predictions()
+    replicate.thread.start()
+    replicate.ready.set()
+    with (
+        new_place(start.store, folder, start_cluster) as place,
+        Upstream() as openai,
+        closing(replicate),
+    ):
         unpack(start, place)
         found = states_of(place)
-        config = config_for({"upkeep_s": 0.2, "forward_unknown_fields": False}, openai=upstream.url)
+        upstreams = Upstreams(openai, replicate)
+        config = upstreams.config(upkeep_s=0.2, forward_unknown_fields=False)
         unfinished = "SELECT count(*) FROM job WHERE completed_at IS NULL"
-        environ = {"HERMOD_ADMIN_TOKEN": TOKEN}
-        with place.start("today", config, environ=environ) as running:
+        with place.start("today", config, environ=secrets_of(place)) as running:
             running.wait_ready()
             wait_until(lambda: place.rows(unfinished) == [(0,)], timeout_s=PATIENCE_S)
-            yield Served(start, place, running, upstream, found)
+            yield Served(start, place, running, upstreams, found)
             assert "Traceback" not in running.output
 
 
@@ -100,6 +111,11 @@ def poll(http: httpx.Client, job: Job) -> httpx.Response:
 
 def digest(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, hashlib.sha256(answer.content).hexdigest()
+
+
+def the_call(served: Served, job: Job) -> Call:
+    """What its upstream got of a job whose model is its own."""
+    return served.upstreams.openai.the_call(job["model"].removeprefix("openai/"))
 
 
 def test_the_record_speaks_of_every_job_and_of_every_state(served: Served) -> None:
@@ -119,6 +135,10 @@ def test_what_the_release_before_has_left_has_something_of_everything(store: str
     assert {job.get("becomes") for job in record} >= {None, "gone", "failed"}
     assert {job.get("owner") for job in record} == {None, "admin"}
     assert {job.get("forwards") for job in record} == {None, True, False}
+    assert {job["was"] for job in record if "key" in job} == {"queued", "running"}
+    assert {job["was"] for job in record if "by" in job} == {"queued", "running", "waiting"}
+    assert {job["was"] for job in record if "ordered" in job} == {"running"}
+    assert any(job["cost"][2] for job in record if "cost" in job)
 
 
 def test_a_job_that_had_ended_is_answered_byte_for_byte(served: Served, http: httpx.Client) -> None:
@@ -145,6 +165,12 @@ def test_a_job_that_had_not_ended_ends(served: Served, http: httpx.Client) -> No
             assert answer["error"]["error"]["type"] == job["error_type"]
 
 
+def test_what_a_job_has_used_and_cost_stays(served: Served) -> None:
+    """Its answer, which says it too, is compared above."""
+    before = {job["id"]: job["cost"] for job in served.ended}
+    assert {job_id: cost_of(served.place, job_id) for job_id in before} == before
+
+
 def test_the_attempts_of_a_job_go_on_where_they_were(served: Served) -> None:
     def now(job: Job) -> list[Any]:
         return [(n, state) for n, state, _ in served.place.attempts_of(job["id"])]
@@ -157,9 +183,52 @@ def attempts_after(job: Job) -> list[tuple[int, str]]:
     """Number and state of each, once this release has carried the job on."""
     before: list[Attempt] = [(n, state, why) for n, state, why in job["attempts"]]
     after = [(n, "unknown" if state == "sending" else state) for n, state, _ in before]
+    if job.get("refused_first"):
+        after.append((len(after) + 1, "failed"))
     if job.get("becomes") == "completed":
-        after.append((len(before) + 1, "succeeded"))
+        after.append((len(after) + 1, "succeeded"))
     return after
+
+
+def test_a_job_on_its_way_elsewhere_goes_on_there(served: Served, http: httpx.Client) -> None:
+    jobs = [job for job in served.open if "by" in job]
+    fields = [poll(http, job).json()["result"]["extra_fields"] for job in jobs]
+    assert [each["provider"] for each in fields] == [job["by"] for job in jobs]
+
+
+def test_a_callers_key_that_is_encrypted_with_its_job_is_the_one_that_is_used(
+    served: Served,
+) -> None:
+    """With the key that the release before made, or was told."""
+    for job in served.open:
+        if "key" in job:
+            shown = the_call(served, job).headers["authorization"]
+            assert shown == f"Bearer {job['key']}", job
+
+
+def test_work_that_was_ordered_is_asked_for_and_not_ordered_again(
+    served: Served, http: httpx.Client
+) -> None:
+    (job,) = (job for job in served.open if "ordered" in job)
+    answer = poll(http, job).json()["result"]
+    assert answer["choices"][0]["message"]["content"] == "hello"
+    assert served.upstreams.replicate.asked > 0
+    assert served.upstreams.replicate.ordered == []
+
+
+@pytest.mark.parametrize("table", ["document", "audit", "meter", "hold"])
+def test_nothing_is_made_up_that_the_release_before_did_not_know(
+    served: Served, table: str
+) -> None:
+    assert served.place.rows(f"SELECT count(*) FROM {table}") == [(0,)]
+
+
+@pytest.mark.parametrize("table", ["job", "attempt"])
+def test_no_cost_is_said_to_be_an_estimate(served: Served, table: str) -> None:
+    """Of the jobs of before, that is: what an attempt cost that nobody knows is not known."""
+    assert {bool(said) for (said,) in served.place.rows(f"SELECT estimated FROM {table}")} == {
+        False
+    }
 
 
 def test_a_result_whose_time_is_over_is_gone(served: Served, http: httpx.Client) -> None:
@@ -179,15 +248,13 @@ def test_an_unknown_field_reaches_the_upstream_if_the_job_was_accepted_so(served
     """`x-bf-passthrough-extra-params`, as that release wrote it into the job."""
     for job in served.start.record():
         if "forwards" in job:
-            call = served.upstream.the_call(job["model"].removeprefix("openai/"))
-            assert ("unheard_of" in json.loads(call.body)) is job["forwards"], job
+            assert ("unheard_of" in json.loads(the_call(served, job).body)) is job["forwards"], job
 
 
 def test_what_a_header_asked_for_is_done(served: Served, http: httpx.Client) -> None:
     """As that release wrote it into the job."""
     (job,) = (job for job in served.start.record() if "told" in job)
-    call = served.upstream.the_call(job["model"].removeprefix("openai/"))
-    assert call.headers[TOLD] == job["told"]
+    assert the_call(served, job).headers[TOLD] == job["told"]
     assert "raw_response" in poll(http, job).json()["result"]["extra_fields"]
 
 

@@ -162,6 +162,15 @@ async def test_a_key_that_was_deleted_calls_nothing(tmp_path: Path) -> None:
         await worker.drain(5)
 
 
+async def test_a_key_whose_team_is_gone_calls_nothing(tmp_path: Path) -> None:
+    async with priced(tmp_path) as b:
+        worker = await b.worker(governs=[key(team_id="gone")])
+        job = await b.ended(await b.submit(owner=OWNER))
+        assert job.status_code == 403
+        assert b'"type":"virtual_key_blocked"' in (job.body or b"")
+        await worker.drain(5)
+
+
 async def test_what_is_given_back_at_a_shutdown_costs_its_estimate_and_holds_nothing(
     tmp_path: Path,
 ) -> None:

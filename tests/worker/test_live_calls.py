@@ -10,6 +10,7 @@ from hermod.domain.errors import Refused, StoreError
 from hermod.domain.job import AttemptState, OnUnknown, State
 from hermod.domain.live import Sink
 from hermod.domain.outcome import Answer, Fault
+from hermod.governance.identity import OPEN
 from hermod.jobs.call_now import CallNow, LiveCall
 from hermod.jobs.intake import Asked, Intake, JobHeaders, JobSettings
 from hermod.kinds.chat_completion import CHAT_COMPLETION
@@ -52,7 +53,7 @@ async def call(
     return await CallNow(b.store, intake, worker, patience_s).begin(
         CHAT_COMPLETION,
         Asked(body % (model.encode(), stream)),
-        ME,
+        OPEN,
         JobHeaders(on_unknown=on_unknown),
         sink or Collected(),
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hermod.domain.errors import StoreUnavailable
 from hermod.domain.job import Claim, Lease, NewJob, State
+from hermod.governance.identity import OPEN
 from hermod.jobs.intake import Asked, Intake, JobSettings
 from hermod.jobs.submit import SubmitJob
 from hermod.kinds.registry import KINDS
@@ -17,7 +18,6 @@ from hermod.worker.worker import Worker
 from tests.support.worker_bench import (
     BODY,
     CLOCK,
-    ME,
     NEVER_S,
     Bench,
     bench,
@@ -69,7 +69,7 @@ async def cancelled_submit(folder: Path, *, fails: bool = False) -> AsyncGenerat
                 await asyncio.sleep(0.005)
         intake = Intake(CLOCK, KNOWN_PROVIDERS, JobSettings(3600, NEVER_S))
         submit = SubmitJob(store, intake, worker)
-        submitting = asyncio.ensure_future(submit(CHAT, Asked(BODY), ME))
+        submitting = asyncio.ensure_future(submit(CHAT, Asked(BODY), OPEN))
         await store.committed.wait()
         submitting.cancel()
         with suppress(asyncio.CancelledError):

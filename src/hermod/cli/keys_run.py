@@ -10,6 +10,7 @@ import click
 
 from hermod.administering import Administering, key_in_force
 from hermod.cli.beside import BY, beside
+from hermod.cli.keys_show import Json, lines, table
 from hermod.config.section import did_you_mean
 from hermod.domain.duration import duration_s
 from hermod.domain.errors import HermodError
@@ -21,7 +22,6 @@ from hermod.providers.registry import KNOWN_PROVIDERS, MOCK
 
 Flags = Mapping[str, Any]
 Environ = Mapping[str, str]
-Json = dict[str, Any]
 
 _PER: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)/(\S+)")
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
@@ -53,7 +53,7 @@ def list_(flags: Flags, environ: Environ, *, as_json: bool) -> int:
         if as_json:
             _print_json({"virtual_keys": shown})
         elif shown:
-            _print_table(desk, shown)
+            click.echo("\n".join(table(shown, desk.clock.now())))
         else:
             click.echo("There are none: hermod keys create NAME", err=True)
         return 0
@@ -69,8 +69,7 @@ def show(flags: Flags, environ: Environ, name: str, *, as_json: bool) -> int:
         if as_json:
             _print_json(shown)
         else:
-            for line in _lines(desk, shown):
-                click.echo(line)
+            click.echo("\n".join(lines(shown, desk.clock.now())))
         return 0
 
     return beside(flags, environ, act)
@@ -278,75 +277,6 @@ async def _tell_value(
 
 def _print_json(told: Json) -> None:
     click.echo(json.dumps(told, indent=2, ensure_ascii=False))
-
-
-def _print_table(desk: Administering, shown: list[Json]) -> None:
-    head = ("NAME", "ID", "VALUE", "STATE", "EXPIRES", "USED", "TEAM")
-    rows = [
-        (
-            key["name"],
-            key["id"],
-            key["value"][-4:] if key["value"] else "-",
-            _state(desk, key),
-            key.get("expires_at", "-"),
-            "; ".join(_used(key)) or "-",
-            key.get("team", {}).get("name", "-"),
-        )
-        for key in shown
-    ]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    for row in (head, *rows):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
-
-
-def _lines(desk: Administering, key: Json) -> list[str]:
-    lines = [
-        f"{key['name']} ({key['id']})",
-        f"  value     {key['value'] or 'none: only tokens lead here'}",
-        f"  state     {_state(desk, key)}, expires {key.get('expires_at', 'never')}",
-    ]
-    lines += [f"  used      {each}" for each in _used(key)]
-    for name, word in (("team", "team"), ("customer", "customer")):
-        if name in key:
-            lines.append(f"  {word:<9} {key[name]['name']} ({key[name]['id']})")
-    for name, word in (
-        ("max_parallel_jobs", "parallel"), ("max_pending_jobs", "pending"), ("on_limit", "on limit")
-    ):  # fmt: skip
-        if name in key:
-            lines.append(f"  {word:<9} {key[name]}")
-    for config in key["provider_configs"]:
-        models = ", ".join(config["allowed_models"]) or "none"
-        but = ", ".join(config["blacklisted_models"])
-        lines.append(
-            f"  {config['provider']:<9} models {models}{f', but not {but}' if but else ''}; "
-            f"keys {', '.join(config['key_ids']) or 'none'}"
-        )
-        lines += [f"            {each}" for each in _used(config)]
-    return lines
-
-
-def _state(desk: Administering, key: Json) -> str:
-    ends = key.get("expires_at")
-    at = from_rfc3339(ends) if ends else None
-    state = "active" if key["is_active"] else "revoked"
-    if at is not None and at <= desk.clock.now():
-        state = "expired"
-    return f"{state}, file" if key.get("managed_by") else state
-
-
-def _used(part: Json) -> list[str]:
-    """What is used of each limit, in its present period."""
-    found: list[str] = []
-    if budget := part.get("budget"):
-        used, most = budget["current_usage"], budget["max_limit"]
-        found.append(f"${used:.6g} of ${most:.6g} per {budget['reset_duration']}")
-    limit = part.get("rate_limit", {})
-    for side in ("request", "token"):
-        if (most := limit.get(f"{side}_max_limit")) is not None:
-            used, period = limit[f"{side}_current_usage"], limit[f"{side}_reset_duration"]
-            found.append(f"{used} of {most} {side}s per {period}")
-    return found
 
 
 def _but(key: VirtualKey, now: int) -> str:

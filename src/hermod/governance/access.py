@@ -101,7 +101,7 @@ class Access:
         if identity is UNKNOWN_KEY:
             raise _refused(403, "virtual_key_not_found", "Virtual key not found")
         if identity.key is not None:
-            failure = key_refusal(identity.key, self._clock.now())
+            failure = key_refusal(identity.key, self._clock.now(), self._governor.book)
             if failure is not None:
                 raise Refused(failure)
         if not identity.may_infer:
@@ -197,7 +197,7 @@ class Access:
             secret[:6].lower() == _VIRTUAL_KEY
             or book.key_by_hash(digest.hex()) is not None
             or self._admins.by_token(secret) is not None
-            or self._admins.by_session(digest) is not None
+            or self._admins.by_session(secret, digest) is not None
             or self._admins.by_password(secret) is not None
             or (is_token(secret) and self._tokens.are_taken)
         )
@@ -242,7 +242,9 @@ class Access:
             identity = self._keys.get(digest) or self._by_key(digest, book)
             if identity is not None or has_prefix:
                 return identity or UNKNOWN_KEY
-        known = self._admins.by_session(digest) or self._tokens.known(digest, self._clock.now())
+        known = self._admins.by_session(secret, digest)
+        if known is None:
+            known = self._tokens.known(digest, self._clock.now())
         if known is not None:
             return known
         if is_key:

@@ -13,7 +13,7 @@ from hermod.domain.provider import NO_SECRET, Secret
 from hermod.governance.book import Book
 from hermod.governance.governor import Governor
 from hermod.governance.identity import ADMIN, Identity, of_admin
-from hermod.governance.sessions import SESSION, session_of
+from hermod.governance.sessions import SESSION, Session, proof_of, session_of
 
 _COOKIE: Final = b"token"
 
@@ -36,27 +36,35 @@ class Admins:
     """Knows admins by what they show. Nothing takes longer for who is nearly right."""
 
     def __init__(self, secrets: AdminSecrets, governor: Governor, clock: Clock) -> None:
+        self._secrets = secrets
         self._token = secrets.token.reveal().encode()
         self._password = _digest_of(secrets)
         self._by_password = of_admin(secrets.username, "basic")
         self._governor = governor
         self._clock = clock
         self._book: Book | None = None
-        self._sessions: dict[bytes, tuple[Identity, int]] = {}
+        self._sessions: dict[bytes, Session] = {}
 
     def by_token(self, secret: bytes) -> Identity | None:
         """Whoever has the token of the settings."""
         is_theirs = bool(self._token) and hmac.compare_digest(secret, self._token)
         return ADMIN if is_theirs else None
 
-    def by_session(self, digest: bytes) -> Identity | None:
-        """Whoever logged in, by the SHA-256 of what they got, until it ends."""
+    def by_session(self, token: bytes, digest: bytes) -> Identity | None:
+        """Whoever logged in, by what they got and its SHA-256, until it ends.
+
+        It ends with its time, and when the name or the password is another one or there is none.
+        """
         book = self._governor.book
         if book is not self._book:
             self._book = book
             self._sessions = dict(filter(None, map(_session, book.documents_of(SESSION))))
         session = self._sessions.get(digest)
-        return session[0] if session is not None and self._clock.now() < session[1] else None
+        if session is None or self._password is None or self._clock.now() >= session.expires_at:
+            return None
+        proof = proof_of(token, self._secrets.username, self._secrets.password)
+        is_theirs = hmac.compare_digest(session.proof.encode(), proof.encode())
+        return of_admin(session.subject, "session") if is_theirs else None
 
     def by_cookie(self, headers: Iterable[tuple[bytes, bytes]]) -> Identity | None:
         """The same, by the cookie `token` (wire-contract 10.4)."""
@@ -66,7 +74,7 @@ class Admins:
             for pair in value.split(b";"):
                 cookie, _, token = pair.strip().partition(b"=")
                 if cookie == _COOKIE:
-                    found = self.by_session(hashlib.sha256(token).digest())
+                    found = self.by_session(token, hashlib.sha256(token).digest())
                     if found is not None:
                         return found
         return None
@@ -91,7 +99,7 @@ class Admins:
         return hmac.compare_digest(hashlib.sha256(shown).digest(), self._password)
 
 
-def _session(document: Document) -> tuple[bytes, tuple[Identity, int]] | None:
+def _session(document: Document) -> tuple[bytes, Session] | None:
     """By the digest of what its owner has; None for what cannot be read: it lets nobody in."""
     session = session_of(document)
     try:
@@ -100,7 +108,7 @@ def _session(document: Document) -> tuple[bytes, tuple[Identity, int]] | None:
         return None
     if not digest or session is None:
         return None
-    return digest, (of_admin(session.subject, "session"), session.expires_at)
+    return digest, session
 
 
 def _digest_of(secrets: AdminSecrets) -> bytes | None:

@@ -94,6 +94,11 @@ class Book:
         self._provider_limits = _by_id(ProviderLimits, every)
         self._by_hash = {key.secret_hash: key for key in self.keys.values() if key.secret_hash}
         self._of_key = {key.id: self._limits_of(key) for key in self.keys.values()}
+        self.stranded: Final = frozenset(
+            key.id for key in self.keys.values() if not self._has_its_owners(key)
+        )
+        """Ids of keys of a team or a customer that is not here, so that not all their limits are
+        known."""
         self._of_provider = {
             each.id: limits
             for each in self._provider_limits.values()
@@ -164,6 +169,13 @@ class Book:
         if found is None:
             found = self._limits_of(key)
         return found.by_provider.get(provider, found.otherwise)
+
+    def _has_its_owners(self, key: VirtualKey) -> bool:
+        team = self.teams.get(key.team_id) if key.team_id else None
+        if key.team_id and team is None:
+            return False
+        customer_ids = (key.customer_id, team and team.customer_id)
+        return all(not each or each in self.customers for each in customer_ids)
 
     def _limits_of(self, key: VirtualKey) -> _KeyLimits:
         team = self.teams.get(key.team_id) if key.team_id else None

@@ -82,6 +82,14 @@ class Governor:
             if self._is_news((type_of(entity), entity.id, -1)):
                 what = (type_of(entity), name_of(entity), entity.id)
                 log.warning("%s %r (%s) does not count: the config file has another", *what)
+        for key_id in sorted(book.stranded):
+            if self._is_news(("stranded", key_id, book.keys[key_id].updated_at)):
+                log.error(
+                    "virtual_key %r (%s) is refused: its team or customer cannot be found, so its "
+                    "limits are not known",
+                    book.keys[key_id].name,
+                    key_id,
+                )
         self._book = book
         for tell in self._listeners:
             tell()

@@ -3,15 +3,18 @@
 from hermod.domain.failure import Failure
 from hermod.domain.governance import ANY, ProviderConfig, VirtualKey
 from hermod.domain.model_names import forbids, lists
-from hermod.governance.book import Rules
+from hermod.governance.book import Book, Rules
 
 
-def key_refusal(key: VirtualKey, now: int) -> Failure | None:
+def key_refusal(key: VirtualKey, now: int, book: Book) -> Failure | None:
     """Why nothing may be asked with this key at `now`; None if it is good."""
     if not key.is_active:
         return _forbidden("virtual_key_blocked", "Virtual key is inactive")
     if key.expires_at is not None and now >= key.expires_at:
         return _forbidden("virtual_key_blocked", "Virtual key has expired")
+    if key.id in book.stranded:
+        message = "Virtual key belongs to a team or a customer that cannot be found"
+        return _forbidden("virtual_key_blocked", message)
     return None
 
 

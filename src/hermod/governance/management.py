@@ -246,7 +246,8 @@ class Management:
     ) -> E:
         for _ in range(_TRIES):
             await self._governor.refresh()
-            document, before = self._found(type_, entity_id)
+            document = self._found(type_, entity_id)
+            before = _read(type_, document)
             after = changed(before)
             audit = self._audit(f"{document.type}.{action}", entity_id, by, name_of(after))
             conflict = await self._change(
@@ -263,17 +264,17 @@ class Management:
     async def _delete(self, type_: type[E], entity_id: str, by: str) -> None:
         for _ in range(_TRIES):
             await self._governor.refresh()
-            document, entity = self._found(type_, entity_id)
+            document = self._found(type_, entity_id)
             changes = (
-                *self._detached(entity),
+                *self._detached(type_, entity_id),
                 Delete(document.type, document.id, document.version),
             )
-            audit = self._audit(f"{document.type}.delete", entity_id, by, name_of(entity))
+            audit = self._audit(f"{document.type}.delete", entity_id, by, document.name)
             if await self._change(changes, audit) is None:
                 return
         raise _beaten()
 
-    def _found(self, type_: type[E], entity_id: str) -> tuple[Document, E]:
+    def _found(self, type_: type[Entity], entity_id: str) -> Document:
         """What is to be changed. Raises Refused (404, 409)."""
         name = _TYPE_NAMES[type_]
         if self.book.is_from_file(name, entity_id):
@@ -282,26 +283,24 @@ class Management:
         document = self.book.document(name, entity_id)
         if document is None:
             raise _not_found(name)
-        entity = to_entity(document)
-        assert isinstance(entity, type_)
-        return document, entity
+        return document
 
-    def _detached(self, owner: Entity) -> Iterable[Put]:
+    def _detached(self, type_: type[Entity], owner_id: str) -> Iterable[Put]:
         """Those who belong to it, on their own."""
         book = self.book
         belongings: Iterable[VirtualKey | Team] = ()
-        if isinstance(owner, Team):
-            belongings = (each for each in book.keys.values() if each.team_id == owner.id)
-        elif isinstance(owner, Customer):
+        if type_ is Team:
+            belongings = (each for each in book.keys.values() if each.team_id == owner_id)
+        elif type_ is Customer:
             every = (*book.keys.values(), *book.teams.values())
-            belongings = (each for each in every if each.customer_id == owner.id)
+            belongings = (each for each in every if each.customer_id == owner_id)
         for each in belongings:
             document = book.document(type_of(each), each.id)
             if document is None or book.is_from_file(type_of(each), each.id):
                 continue  # the file's own business; it then names something that is not there
             free = (
                 replace(each, team_id=None)
-                if isinstance(owner, Team) and isinstance(each, VirtualKey)
+                if type_ is Team and isinstance(each, VirtualKey)
                 else replace(each, customer_id=None)
             )
             yield Put(to_document(free, document.version))
@@ -319,6 +318,18 @@ class Management:
 
 
 _TYPE_NAMES: Final = {type_: name for name, type_ in ENTITIES.items()}
+
+
+def _read(type_: type[E], document: Document) -> E:
+    """Raises Refused (409)."""
+    try:
+        entity = to_entity(document)
+    except ValueError:
+        noun = _NOUNS[document.type]
+        message = f"{noun} cannot be read: another release may have written it"
+        raise Refused(Failure(message, status_code=409)) from None
+    assert isinstance(entity, type_)
+    return entity
 
 
 def _new_value() -> str:

@@ -29,6 +29,13 @@ class Session(msgspec.Struct, frozen=True):
     subject: str
     """The name that logged in."""
     expires_at: int
+    proof: str = ""
+    """`proof_of` the name and the password that opened it: it ends with either of them."""
+
+
+def proof_of(token: bytes, username: str, password: Secret) -> str:
+    """What a session keeps of them. Without its token, nobody can try passwords on it."""
+    return hmac.digest(token, f"{username}:{password.reveal()}".encode(), "sha256").hex()
 
 
 def session_of(document: Document) -> Session | None:
@@ -67,7 +74,8 @@ class Sessions:
             raise Refused(failure)
         token = str(uuid.uuid4())
         now = self._clock.now()
-        session = Session(self._username, now + SESSION_LIFE_S * 1_000_000)
+        proof = proof_of(token.encode(), self._username, self._password)
+        session = Session(self._username, now + SESSION_LIFE_S * 1_000_000, proof)
         id_ = uuid7(now)
         document = Document(SESSION, id_, id_, _digest(token).hex(), msgspec.json.encode(session))
         audit = Audit(now, f"admin:{self._username}", "session.create", id_)

@@ -245,18 +245,16 @@ def h9_nobody_is_refused_with_money_left(history: History) -> Iterator[Violation
 
 def course_somebody_answers_every_job(history: History) -> Iterator[Violation]:
     """The upstream's refusals end, or there are fallbacks: only limits and blows end a job."""
-    last: dict[str, StoredAttempt] = {}
-    for attempt in history.final.attempts:
-        if attempt.job_id not in last or attempt.n > last[attempt.job_id].n:
-            last[attempt.job_id] = attempt
+    # Whoever has fallbacks is told how it began, although one of them was refused by a budget.
+    spent = {
+        attempt.job_id
+        for attempt in history.final.attempts
+        if attempt.state == "failed" and attempt.error_type == _SPENT
+    }
     for job_id, error_type in {
         (read.job_id, read.error_type) for read in history.reads if read.wire_state == "failed"
     }:
-        if error_type in _OF_LIMITS | _EXCUSED:
-            continue
-        attempt = last.get(job_id)
-        # Whoever has fallbacks is told how it began, although it ended at its budget.
-        if attempt is None or attempt.error_type != _SPENT:
+        if error_type not in _OF_LIMITS | _EXCUSED and job_id not in spent:
             yield Violation("course", "given up", job_id, f"failed with {error_type}")
 
 

@@ -62,7 +62,7 @@ class Steward:
                 return _refused(_DELETED)
             now = self._clock.now()
             failure = (
-                key_refusal(key, now)
+                key_refusal(key, now, book)
                 or target_refusal(key, target.provider, target.model, rules)
                 or await self._route_refusal(key, target.provider, body)
             )

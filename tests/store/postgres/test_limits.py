@@ -228,11 +228,13 @@ async def live(store: Store, database: PostgresDatabase, dice: random.Random) ->
 async def wait_and_be_claimed(
     store: Store, database: PostgresDatabase, dice: random.Random
 ) -> None:
-    """A place in the queue, and a claim: counters and a meter in one transaction."""
+    """A place in the queue, that is given up for a place among those that run."""
     place = PENDING._replace(meter_id=f"pending {dice.randrange(3)}", limit=10**9)
     await store.submit_job(new_job(database), pending=place)
     for job in await store.claim_jobs(LANE, 3, CLAIM):
-        assert await store.finish_job(job.lease, COMPLETED)
+        # It is as likely another one's, so nobody counts on it.
+        assert await store.reserve(job.lease, [dice.choice(METERS)._replace(amount=0)]) == ()
+        assert await store.finish_job(job.lease, COMPLETED._replace(held=True))
 
 
 async def test_nobody_waits_in_a_circle_for_meters(postgres: PostgresDatabase) -> None:

@@ -69,8 +69,6 @@ PLANS: Final = {
         "job by job_queued (lane)",
         BY_ID,
         REQUEST,
-        HOLDS,
-        METER,
     },
     "claim_suspects": {"job by job_suspect (run_at)", BY_ID, REQUEST},
     "claimed_before": {"job by job_leased (worker_id)", REQUEST},
@@ -110,7 +108,9 @@ PLANS: Final = {
     "suspects_due_at": {"job by job_suspect ()"},
     "lock_leases": {BY_ID},
     "known_jobs": {BY_ID},
-    "lock_meters": {METER, HOLDS},
+    "lock_meters": {METER},
+    "held_by": {HOLDS},
+    "give_places_up": {HOLDS, BY_ID},
     "hold": {METER},
     "take_holds": {HOLDS},
     "settle_meters": {METER},
@@ -205,7 +205,7 @@ async def test_no_index_but_the_queues_own_can_lead_to_its_front(
     # cheap to the planner: there must be no such index.
     for statement in (*SESSION_SETTINGS, "DROP INDEX hermod.job_queued, hermod.job_waiting"):
         postgres.rows(statement)
-    found = {"claim_jobs": {BY_ID, REQUEST, HOLDS, METER}, "due_lanes": set[str]()}
+    found = {"claim_jobs": {BY_ID, REQUEST}, "due_lanes": set[str]()}
     for name, others in found.items():
         values = (None, None, "openai", 9, "w", 1, 1, 1) if name == "claim_jobs" else ()
         rows = postgres.rows(f"EXPLAIN (COSTS OFF) {QUERIES[name]}", *values)
