@@ -1,3 +1,3 @@
 """Hermod: a durable AI gateway for asynchronous inference."""
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"

@@ -48,6 +48,8 @@ class Governing:
     async def open(self) -> None:
         """Read what governs, and look for changes from now on. Raises StoreError."""
         await self.governor.open()
+        # Loads what checks signatures, 0.2 s, where there are any: no caller shall wait for that.
+        _ = self.issuer.has_keys
         self._watching = asyncio.get_running_loop().create_task(self.governor.watch())
 
     async def close(self) -> None:

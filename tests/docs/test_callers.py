@@ -11,6 +11,7 @@ from tests.support.config import read
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "callers.md"
 SNIPPETS = re.findall(r"```json\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
 ENVIRON = {
+    "HERMOD_ADMIN_TOKEN": "an-admin-token-of-some-length",
     "WEB_KEY": "sk-bf-11111111-2222-3333-4444-555555555555",
     "OPENAI_API_KEY": "sk-1",
     "JWT_SECRET": "0123456789abcdef0123456789abcdef",

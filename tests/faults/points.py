@@ -20,16 +20,21 @@ from hermod.domain.errors import StoreError
 from hermod.domain.failpoint import NAMES
 from hermod.domain.ids import uuid7
 from hermod.domain.job import AttemptState, Claim, Finish, Mode, NewJob, OnUnknown, State
+from hermod.domain.meter import Hold, Unit, Window
 from hermod.store.api import Store
 from hermod.store.postgres import PostgresStore
 from hermod.store.sqlite import SqliteStore
+from tests.faults.governed import AUDIT, KEY, KEYS, LEFTOVER, PRICES, governance
 from tests.support.database import rows as sqlite_rows
+from tests.support.database import tamper
 from tests.support.failpoints import armed
 from tests.support.postgres import Cluster, Session
 from tests.support.program import Gateway, MockUpstream, chat
 
-UNUSED = frozenset(name for name in NAMES if name.startswith(("read_attempts.", "record_handle.")))
-"""Of verbs that only ordered work calls."""
+ORDERED = ("read_attempts", "record_handle")
+ROTATES = ("read_sealed_jobs", "reseal_jobs")
+UNUSED = frozenset(name for name in NAMES if name.partition(".")[0] in (*ORDERED, *ROTATES))
+"""Of verbs that only ordered work calls, or a command."""
 
 PATH = "/v1/async/chat/completions"
 RESPONSES = "/v1/async/responses"
@@ -42,6 +47,7 @@ DEAD = Claim(uuid.UUID(int=0xDEAD).hex, 3_600.0, 3_600.0)
 GONE = Claim(uuid.UUID(int=0x60E).hex, 0.0, 3_600.0)
 """Of a worker that has left nothing but leases that have run out."""
 DONE = Finish(State.COMPLETED, 200, b'{"choices":[]}', AttemptState.SUCCEEDED)
+LEFT = Hold(LEFTOVER, Unit.USD_NANOS, 1, 1_000, Window(), "")
 LARGE_TEXT = "0123456789abcdef" * 80_000
 """1.2 MiB: two pieces as a request, and two as the answer that repeats it."""
 HUGE_TEXT = "0123456789abcdef" * 1_000_000
@@ -102,6 +108,10 @@ class Kept(Protocol):
 
     def rows(self, sql: str) -> Sequence[tuple[Any, ...]]: ...
 
+    def overlook(self) -> None:
+        """Have verbs pass over what jobs hold, as those of a release do that knows of none."""
+        ...
+
     def empty(self, folder: Path) -> "Kept":
         """Another database of this kind, with nothing in it."""
         ...
@@ -127,6 +137,9 @@ class SqliteKept:
 
     def rows(self, sql: str) -> Sequence[tuple[Any, ...]]:
         return sqlite_rows(self.app_dir, sql)
+
+    def overlook(self) -> None:
+        tamper(self.app_dir, "UPDATE job SET held = 0")
 
     def empty(self, folder: Path) -> "SqliteKept":
         return SqliteKept(folder)
@@ -159,6 +172,9 @@ class PostgresKept:
         if self._session is None:
             self._session = Session(f"{self._cluster.url(self.name)}?search_path=hermod")
         return self._session.rows(sql)
+
+    def overlook(self) -> None:
+        """They do, unless they are told."""
 
     def empty(self, folder: Path) -> "PostgresKept":
         return PostgresKept(folder, self._cluster)
@@ -222,6 +238,11 @@ async def leave_behind(kept: Kept) -> None:
             assert done is not None
             large = DONE._replace(body=b" " * len(text) + DONE.body)
             assert await store.finish_job(done, large)
+        holder = await store.submit_job(_job("holder"), GONE)
+        assert holder is not None
+        assert await store.reserve(holder, [LEFT]) == ()
+        kept.overlook()
+        assert await store.finish_job(holder, DONE)
         suspect = _job("suspect")
         await store.submit_job(suspect, GONE)
         await store.recover_lost_leases(9)
@@ -278,8 +299,12 @@ class Clients:
         self.began_s = time.monotonic()
         self.accepted: list[str] = []
         self.refused: list[int] = []
-        self._paths: dict[str, str] = {}
-        """Where to poll what was accepted."""
+        self.made: list[str] = []
+        """Ids of keys whose making was answered."""
+        self.limited: list[str] = []
+        """Those of `accepted` that a key with limits submitted."""
+        self._asked: dict[str, tuple[str, dict[str, str]]] = {}
+        """Where to poll what was accepted, and with which headers."""
         self._lock = threading.Lock()
 
     def work(self, url: str, *, huge: bool = False) -> None:
@@ -288,24 +313,28 @@ class Clients:
         A gateway that dies meanwhile ends it early.
         """
         jobs: list[tuple[dict[str, Any], dict[str, str]]] = [
-            *[(chat(f"small {n}", "openai/any"), {}) for n in range(6)],
+            *[(chat(f"small {n}", "openai/any"), KEY if n % 2 else {}) for n in range(8)],
             (chat("slow", "openai/slow?seconds=0.4"), {}),
             (chat("again", "openai/429?times=1"), {}),
+            (chat("again, limited", "openai/429?times=1"), KEY),
             (chat("once", "openai/any"), {"x-hermod-on-unknown": "fail"}),
+            (chat("once, limited", "openai/any"), {"x-hermod-on-unknown": "fail", **KEY}),
             (chat("once, again", "openai/429?times=1"), {"x-hermod-on-unknown": "fail"}),
             (chat(LARGE_TEXT, "openai/any"), {}),
         ]
         if huge:
             jobs.append((chat(HUGE_TEXT, "openai/hello"), {}))
         with httpx.Client(base_url=url, timeout=20.0, trust_env=False) as http:
-            with ThreadPoolExecutor(len(jobs) + 1) as pool:
-                cancelled = pool.submit(self._cancel_one, http)
+            with ThreadPoolExecutor(len(jobs) + 2) as pool:
+                others = [pool.submit(act, http) for act in (self._cancel_one, self._make_a_key)]
                 list(pool.map(lambda job: self._submit(http, *job), jobs))
-                cancelled.result()
+                for other in others:
+                    other.result()
             with suppress(httpx.TransportError):
                 http.get("/metrics")
                 for job_id in self.accepted:
-                    self._note(http.get(f"{self._paths[job_id]}/{job_id}"))
+                    path, headers = self._asked[job_id]
+                    self._note(http.get(f"{path}/{job_id}", headers=headers))
 
     def _submit(
         self, http: httpx.Client, body: Any, headers: dict[str, str], path: str = PATH
@@ -316,8 +345,10 @@ class Clients:
             if response.status_code == 202:
                 job_id: str = response.json()["id"]
                 with self._lock:
-                    self._paths[job_id] = path
+                    self._asked[job_id] = path, headers
                     self.accepted.append(job_id)
+                    if KEY.items() <= headers.items():
+                        self.limited.append(job_id)
                 return job_id
         return None
 
@@ -329,6 +360,23 @@ class Clients:
             with suppress(httpx.TransportError):
                 self._note(http.post(CANCEL.format(job_id)))
 
+    def _make_a_key(self, http: httpx.Client) -> None:
+        """And look at those there are, what is used of their limits, and who made them."""
+        with suppress(httpx.TransportError):
+            response = http.post(KEYS, json={"name": uuid.uuid4().hex})
+            self._note(response)
+            if response.status_code == 200:
+                self.made.append(response.json()["virtual_key"]["id"])
+            self._note(http.get(KEYS))
+            self._note(http.get(AUDIT))
+
+    def see_keys(self, url: str) -> None:
+        """That each one whose making was answered is there."""
+        found = httpx.get(f"{url}{KEYS}", trust_env=False)
+        assert found.status_code == 200, found.text
+        there = {key["id"] for key in found.json()["virtual_keys"]}
+        assert there >= set(self.made)
+
     def _note(self, response: httpx.Response) -> None:
         """Nothing but an answer, or the word that the store is away."""
         if response.status_code not in (200, 202):
@@ -339,7 +387,11 @@ class Clients:
 
 def start(kept: Kept, upstream: MockUpstream, failpoints: str = "", **ours: Any) -> Gateway:
     """A gateway on this database."""
-    config = {"providers": {"openai": upstream.provider()}, "hermod": {**OURS, **ours}}
+    config = {
+        "providers": {"openai": upstream.provider()},
+        "governance": governance(),
+        "hermod": {**OURS, "prices": PRICES, **ours},
+    }
     environ = {"HERMOD_FAILPOINTS": failpoints} if failpoints else {}
     return Gateway(kept.app_dir, *kept.flags, config=config, environ=environ)
 
@@ -360,9 +412,11 @@ def ended(kept: Kept) -> bool:
 
 
 def tidy(kept: Kept) -> bool:
-    """Whether what was left behind is gone: results past their TTL, pieces of no job, the dead."""
+    """Whether what was left behind is gone: results past their TTL, pieces of no job, what jobs
+    that have ended hold, the dead."""
     expired = kept.rows(f"SELECT id FROM job WHERE ttl_s = {BRIEF_TTL_S}")
     orphans = kept.rows(
         "SELECT n FROM payload_chunk WHERE job_id < (SELECT id FROM job ORDER BY id LIMIT 1)"
     )
-    return not expired and not orphans and not lock_of_the_dead(kept).exists()
+    held = kept.rows(f"SELECT amount FROM hold WHERE meter_id = '{LEFTOVER}'")
+    return not (expired or orphans or held) and not lock_of_the_dead(kept).exists()

@@ -17,7 +17,10 @@ import pytest
 
 import hermod
 from hermod.domain.failpoint import NAMES, READS, WRITES
+from tests.faults.governed import judge_books, judge_documents
 from tests.faults.points import (
+    ORDERED,
+    ROTATES,
     UNUSED,
     Clients,
     JobRow,
@@ -43,6 +46,9 @@ SAMPLE = 6
 SEED = 1
 """Of the sample."""
 
+ALWAYS = ("reserve.after_commit",)
+"""Part of every sample."""
+
 POINTS = tuple(name for name in NAMES if name not in UNUSED)
 
 AT_THE_START = (
@@ -52,6 +58,7 @@ AT_THE_START = (
     "expire_overdue.",
     "delete_expired.",
     "delete_orphans.",
+    "settle_leftovers.",
     "drop_chunk.",
     "upkeep.before_bury",
 )
@@ -89,7 +96,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "point" in metafunc.fixturenames:
         chosen = POINTS
         if not metafunc.config.getoption("--all-points", default=False):
-            chosen = sorted(random.Random(SEED).sample(POINTS, SAMPLE))
+            chosen = sorted({*random.Random(SEED).sample(POINTS, SAMPLE), *ALWAYS})
         metafunc.parametrize("point", chosen)
 
 
@@ -160,6 +167,8 @@ def recover(kept: Kept, upstream: Recorder, clients: Clients | None = None) -> N
         if clients is not None and not clients.accepted:
             clients.work(url)
         wait_until(lambda: ended(kept) and tidy(kept), timeout_s=40, every_s=0.1)
+        if clients is not None:
+            clients.see_keys(url)
         gateway.send(signal.SIGTERM)
         assert gateway.wait_exit() == 0, gateway.output
         assert "Traceback" not in gateway.output
@@ -175,17 +184,21 @@ def judge(kept: Kept, upstream: Recorder, clients: Clients) -> None:
     assert miscounted(kept) == []
 
     ends = {(attempt.job_id, attempt.n): attempt.state for attempt in attempts}
-    calls = Counter(
-        (call.job_id, call.attempt)
+    seen = [
+        call
         for call in upstream.calls()
         # Leftovers have the same ids in every case.
         if call.job_id in jobs and call.at_s > clients.began_s
-    )
+    ]
+    calls = Counter((call.job_id, call.attempt) for call in seen)
     assert [call for call, times in calls.items() if times > 1] == [], "called twice under one row"
     assert [call for call in calls if ends.get(call) not in EXPECTED_CALLS] == [], ends
     for job in jobs.values():
         states = [ends[job.job_id, n] for n in range(1, job.attempt + 1)]
         check_job(job, states)
+    limited = set(clients.limited)
+    judge_books(kept, sum(call.job_id in limited and call.status < 400 for call in seen))
+    judge_documents(kept, clients.made)
 
 
 def check_job(job: JobRow, states: list[str]) -> None:
@@ -282,11 +295,16 @@ def test_a_store_that_fails_once_at_every_verb_costs_nothing_but_a_503(
     kept = kept_in(tmp_path, leftovers=True)
     lock = lock_of_the_dead(kept)
     lock.rename(tmp_path / lock.name)  # it is found dead once everything runs
+    # Whoever cannot read at the start what governs does not start.
     points = points_at(step, kept)
+    nth = {f"read_documents.{step}": 2}
     clients = Clients()
     # What was committed in silence comes back when its lease runs out.
     with start(
-        kept, upstream, ";".join(f"{point}@1=raise" for point in points), lease_s=2
+        kept,
+        upstream,
+        ";".join(f"{point}@{nth.get(point, 1)}=raise" for point in points),
+        lease_s=2,
     ) as gateway:
         url = url_of(gateway)
         assert url is not None, gateway.output
@@ -336,6 +354,9 @@ def test_a_gateway_with_failpoints_says_so_in_its_log(
         assert "FAILPOINTS" not in gateway.output
 
 
-def test_the_points_left_out_are_those_of_ordered_work() -> None:
-    """They have tests of their own: `tests/acceptance/test_ordered_work.py`."""
-    assert {name.partition(".")[0] for name in UNUSED} == {"read_attempts", "record_handle"}
+def test_the_points_left_out_are_those_of_ordered_work_and_of_a_change_of_keys() -> None:
+    """They have tests of their own: `tests/acceptance/test_ordered_work.py`, and
+    `test_rotation_killed.py`."""
+    assert {name.partition(".")[0] for name in UNUSED} == {*ORDERED, *ROTATES}
+    assert set(ORDERED) == {"read_attempts", "record_handle"}
+    assert set(ROTATES) == {"read_sealed_jobs", "reseal_jobs"}

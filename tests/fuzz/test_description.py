@@ -32,6 +32,8 @@ LABELS: Final = tuple(
     for way in ways
     if way != "x-also-at"
 )
+MANAGING: Final = tuple(label for label in LABELS if " /api/" in label)
+"""What changes the gateway. Its requests go to one of their own, as they may forbid all others."""
 Ask = Callable[[schemathesis.Case], None]
 
 
@@ -59,8 +61,38 @@ def ask(described: schemathesis.BaseSchema, figure: Callable[[str], None]) -> It
 
 
 @pytest.mark.time_limit(1200)
-@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("label", [label for label in LABELS if label not in MANAGING])
 def test_an_operation_is_as_it_is_described(
+    label: str, described: schemathesis.BaseSchema, ask: Ask, is_long: bool
+) -> None:
+    _ask_everything(label, described, ask, is_long)
+
+
+@pytest.fixture(scope="module")
+def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schemathesis.BaseSchema]:
+    """The document of a gateway that everybody here may manage."""
+    with Gateway(tmp_path_factory.mktemp("managed") / "data") as running:
+        config = schemathesis.Config.from_dict({"seed": 1})
+        yield schemathesis.openapi.from_url(f"{running.url}/openapi.json", config=config)
+        assert running.process.poll() is None, running.output
+        assert "Traceback" not in running.output
+        assert " ERROR " not in running.output
+
+
+@pytest.mark.time_limit(1200)
+@pytest.mark.parametrize("label", MANAGING)
+def test_managing_is_as_it_is_described(
+    label: str, managed: schemathesis.BaseSchema, is_long: bool
+) -> None:
+    with Session(managed.raw_schema) as session:
+
+        def asked(case: schemathesis.Case) -> None:
+            case.call_and_validate(session=session, checks=[*built_in(), *OUR_OWN], timeout=30)
+
+        _ask_everything(label, managed, asked, is_long)
+
+
+def _ask_everything(
     label: str, described: schemathesis.BaseSchema, ask: Ask, is_long: bool
 ) -> None:
     operation = described.find_operation_by_label(label)

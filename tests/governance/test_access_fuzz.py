@@ -108,7 +108,7 @@ async def told(access: Access, headers: Sequence[Header]) -> list[Identity | Ref
     return heard
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(HEADERS)
 @example([(b"authorization", b"Basic " + "ü".encode())])
 @example([(b"authorization", b"Bearer " + b"a." * _LONG)])
@@ -123,7 +123,7 @@ def test_whatever_headers_hold_there_is_an_identity_or_a_refusal(headers: list[H
         access.direct_key(headers)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(HEADERS)
 def test_nobody_is_anybody_without_the_whole_secret(headers: list[Header]) -> None:
     """A key's needs its value or a token of its; an admin's one of the admin's."""
@@ -139,7 +139,7 @@ def test_nobody_is_anybody_without_the_whole_secret(headers: list[Header]) -> No
                 assert any(secret in whole for secret in (_KEY, key_token))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(HEADERS)
 def test_no_credential_of_ours_is_taken_for_a_providers_key(headers: list[Header]) -> None:
     for access in accesses():

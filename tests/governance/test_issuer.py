@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,20 @@ from hermod.domain.errors import Refused
 from hermod.governance.issuer import Issuer
 from hermod.vault import NoKey, Vault
 from tests.support.desk import KEY, Desk, open_desks
+from tests.support.inprocess import gateway
+from tests.support.management import KEYS, made, well
 
 DAY_S = 86_400
+STARTED = """
+import asyncio, pathlib, sys
+from tests.support.inprocess import gateway
+
+async def start():
+    async with gateway(pathlib.Path(sys.argv[1])):
+        print("jwt" in sys.modules)
+
+asyncio.run(start())
+"""
 
 
 async def token_of(desk: Desk, life_s: float = DAY_S) -> str:
@@ -41,6 +55,18 @@ async def test_a_token_stands_for_its_key(tmp_path: Path) -> None:
         await desk.put(KEY)
         identity = await desk.access().resolve(headers_of(await token_of(desk)))
         assert (identity.key, identity.via, identity.may_infer) == (KEY, "jwt", True)
+
+
+async def test_where_tokens_were_made_their_library_is_loaded_at_the_start(tmp_path: Path) -> None:
+    def has_library() -> str:
+        asked = [sys.executable, "-c", STARTED, str(tmp_path)]
+        return subprocess.run(asked, check=True, capture_output=True, text=True).stdout
+
+    assert has_library() == "False\n"  # it takes 10 MB
+    async with gateway(tmp_path) as running:
+        key = await made(running.http)
+        well(await running.http.post(f"{KEYS}/{key['id']}/token"))
+    assert has_library() == "True\n"
 
 
 async def test_another_library_reads_it_with_the_published_keys(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import schemathesis
 
 from hermod import __version__
 from hermod.domain.errors import bad_request
+from hermod.governance.wishes import WRITABLE
 from hermod.http.openapi import describe
 from hermod.http.openapi.schemas import body_schema
 from hermod.kinds.kind import AnyKind, Body, Checked, JsonKind, Reader, Reply
@@ -79,17 +80,14 @@ async def test_every_route_is_described_and_every_description_is_of_a_route(
         if way != "x-also-at"
     }
     async with gateway(tmp_path) as running:
-        served = {
-            (route.method, route.path)
-            for route in running.service.routes
-            # The wire is described, not how a gateway is managed.
-            if not route.path.startswith(("/api/", "/.well-known/"))
-        }
-    # One route serves all methods of Google's; and an argument may go on behind a slash.
+        served = {(route.method, route.path) for route in running.service.routes}
+    # One route serves all methods of Google's, and has both arguments of a provider's key; and an
+    # argument may go on behind a slash.
     of_google = re.compile(r"\{model\}:\w+$")
-    assert {(way, of_google.sub("{model}", path)) for way, path in described} == {
-        (way, path.replace("…}", "}")) for way, path in served
-    }
+    of_key = re.compile(r"\{provider\}/keys/\{key\}$")
+    assert {
+        (way, of_key.sub("{key}", of_google.sub("{model}", path))) for way, path in described
+    } == {(way, path.replace("…}", "}")) for way, path in served}
 
 
 async def test_the_checked_in_document_is_what_is_served(tmp_path: Path) -> None:
@@ -161,9 +159,22 @@ def test_only_what_needs_no_credential_says_so() -> None:
         "/openapi.json",
         "/docs",
         "/docs/{file}",
+        "/.well-known/jwks.json",
+        "/api/session/login",
+        "/api/session/is-auth-enabled",
     }
+    public -= {"/api/session/login"}  # whose 401 is for a wrong password
     for (_, path), operation in OPERATIONS.items():
         assert ("401" in operation["responses"]) == (path not in public), path
+
+
+def test_what_manages_the_gateway_is_for_admins() -> None:
+    schemes = [{}, {"admin": []}, {"password": []}, {"session": []}]
+    for (_, path), operation in OPERATIONS.items():
+        if path.startswith("/api/") and operation.get("security") != []:
+            assert operation["security"] == schemes, path
+        else:
+            assert operation.get("security", []) == [], path
 
 
 def test_a_base_path_is_the_server() -> None:
@@ -325,6 +336,18 @@ def test_a_type_that_cannot_be_described_is_an_error_and_no_hole() -> None:
         body_schema(kind)
 
 
+def test_every_body_of_the_management_is_described_as_it_is_judged() -> None:
+    for wish in WRITABLE:
+        schema = found(f"#/components/schemas/{wish.__name__}")
+        assert schema["properties"].keys() == set(wish.__struct_fields__)
+        assert fits({}, schema)
+        assert not fits({"no such member": 1}, schema)
+    new_key = body_of(OPERATIONS["POST", "/api/governance/virtual-keys"])["schema"]
+    assert not fits({"budget": None}, new_key)
+    assert not fits({"name": "x" * 256}, new_key)
+    assert not fits({"name": "x", "provider_configs": [{"secret": "y"}]}, new_key)
+
+
 # What is answered
 
 
@@ -410,3 +433,99 @@ async def test_a_background_response_is_as_described(tmp_path: Path) -> None:
         await answered(running, "GET", path, response["id"])
         cancelled = await answered(running, "POST", path + "/cancel", response["id"])
         assert cancelled["status"] == "cancelled"
+
+
+GOVERNANCE: Final = "/api/governance"
+LIMITED: Final[dict[str, Any]] = {
+    "budget": {"max_limit": 10, "reset_duration": "1d", "calendar_aligned": True},
+    "rate_limit": {"request_max_limit": 99, "request_reset_duration": "1d"},
+}
+
+
+async def test_what_an_operator_makes_is_shown_as_described(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as running:
+        here = f"{GOVERNANCE}/customers"
+        whole = await answered(running, "POST", here, json={"name": "c", **LIMITED})
+        customer = whole["customer"]["id"]
+        of_customer = {"name": "t", "customer_id": customer, **LIMITED}
+        whole = await answered(running, "POST", f"{GOVERNANCE}/teams", json=of_customer)
+        key: dict[str, Any] = {
+            "name": "k",
+            "team_id": whole["team"]["id"],
+            "expires_at": "2100-01-01T00:00:00Z",
+            "max_parallel_jobs": 3,
+            "on_limit": "reject",
+            "provider_configs": [{"provider": "mock", "key_ids": ["*", "a"], **LIMITED}],
+            **LIMITED,
+        }
+        await answered(running, "POST", f"{GOVERNANCE}/virtual-keys", json=key)
+        model = {"model_name": "m", "provider": "openai", **LIMITED}
+        await answered(running, "POST", f"{GOVERNANCE}/model-configs", json=model)
+        here = f"{GOVERNANCE}/providers/{{id}}"
+        await answered(running, "PUT", here, "openai", json=LIMITED)
+        for path, one in (
+            *(("customers", "customers"), ("teams", "teams"), ("virtual-keys", "virtual_keys")),
+            *(("model-configs", "model_configs"), ("providers", "providers")),
+        ):
+            here = f"{GOVERNANCE}/{path}"
+            whole = await answered(running, "GET", here, params={"limit": 5, "search": ""})
+            argument = whole[one][0].get("id", "openai")
+            await answered(running, "GET", here + "/{id}", argument)
+            await answered(running, "PUT", here + "/{id}", argument, json={"budget": None})
+            await answered(running, "PUT", here + "/{id}", argument, json={"budget": 1})
+            await answered(running, "GET", here + "/{id}")
+            if path == "virtual-keys":
+                await answered(running, "POST", here + "/{id}/rotate", argument)
+                await answered(running, "POST", here + "/{id}/token", argument)
+                await answered(running, "POST", here, json=key)
+            await answered(running, "GET", f"{GOVERNANCE}/budgets")
+            await answered(running, "GET", f"{GOVERNANCE}/rate-limits")
+            await answered(running, "DELETE", here + "/{id}", argument)
+        entries = await answered(running, "GET", f"{GOVERNANCE}/audit", params={"limit": 2})
+        assert entries["count"] == 2
+        await answered(running, "GET", "/.well-known/jwks.json")
+
+
+async def test_routing_rules_are_refused_as_described(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as running:
+        here = f"{GOVERNANCE}/routing-rules"
+        await answered(running, "GET", here)
+        await answered(running, "POST", here, json={})
+        for way in ("GET", "PUT", "DELETE"):
+            await answered(running, way, here + "/{id}")
+
+
+async def test_providers_and_their_keys_are_shown_as_described(tmp_path: Path) -> None:
+    providers = {"groq": {"keys": [{"value": "gsk-1"}]}}
+    async with gateway(tmp_path, config={"providers": providers}) as running:
+        here = "/api/providers"
+        one = here + "/{provider}"
+        new = {"provider": "openai", "keys": [{"name": "a", "value": "sk-1"}]}
+        await answered(running, "POST", here, json=new)
+        await answered(running, "POST", here, json={})
+        for name in ("openai", "groq"):
+            await answered(running, "GET", one, name)
+            await answered(running, "PUT", one, name, json={"send_back_raw_request": True})
+            keys = await answered(running, "GET", one + "/keys", name)
+            key = f"{name}/keys/{keys['keys'][0]['id']}"
+            place = re.sub(r"\{provider\}.*", key, one)
+            for way, body in (("GET", None), ("PUT", {"enabled": False}), ("DELETE", None)):
+                response = await running.http.request(way, place, json=body)
+                told = response.status_code, response.headers, response.json()
+                assert_described(one + "/keys/{key}", way, *told)
+            await answered(running, "POST", one + "/keys", name, json={"value": "sk-2"})
+        for path in (here, "/api/keys", "/api/models", "/api/models/details"):
+            await answered(running, "GET", path)
+        await answered(running, "DELETE", one, "openai")
+
+
+async def test_settings_and_sessions_are_as_described(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as running:
+        config = await answered(running, "GET", "/api/config")
+        await answered(running, "PUT", "/api/config", json=config)
+        await answered(running, "PUT", "/api/config", json={"x": 1})
+        await answered(running, "GET", "/api/version")
+        await answered(running, "POST", "/api/session/login", json={})
+        await answered(running, "GET", "/api/session/is-auth-enabled")
+        await answered(running, "POST", "/api/session/logout")
+        await answered(running, "POST", "/api/session/ws-ticket")

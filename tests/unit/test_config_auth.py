@@ -53,7 +53,7 @@ def with_issuers(*issuers: object) -> dict[str, object]:
     ],
 )
 def test_calls_need_a_credential_where_the_file_asks_for_it(tmp_path: Path, config: object) -> None:
-    loaded = read(tmp_path, config, PASSWORD)
+    loaded = read(tmp_path, config, {**PASSWORD, **TOKEN})
     assert loaded.settings.enforced
     assert loaded.warnings == ()
 
@@ -79,6 +79,42 @@ def test_calls_need_none_on_loopback_else(tmp_path: Path, config: object) -> Non
 
 def test_calls_always_need_one_elsewhere(tmp_path: Path) -> None:
     assert read(tmp_path, {}, TOKEN, ABROAD).settings.enforced
+
+
+ASKING = {"client": {"enforce_auth_on_inference": True}}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ASKING,
+        {**ASKING, **with_issuers(issuer())},
+        {**ASKING, "auth_config": {**LOGIN, "is_enabled": False}},
+    ],
+)
+def test_a_gateway_that_nobody_can_manage_is_warned_of(tmp_path: Path, config: object) -> None:
+    (warning,) = read(tmp_path, config, PASSWORD).warnings
+    assert warning == (
+        "nobody can use /api/*: calls need a credential, and no admin has one: set "
+        "HERMOD_ADMIN_TOKEN to a secret of your own"
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "environ", "flags"),
+    [
+        ({}, {}, {}),
+        (ASKING, TOKEN, {}),
+        (ASKING, {}, {"role": "worker"}),
+        ({**ASKING, "auth_config": LOGIN}, PASSWORD, {}),
+        ({**ASKING, **with_issuers(issuer(admin={"role": "boss"}))}, {}, {}),
+        ({**ASKING, **with_issuers(issuer(admin={"scope": ["boss"]}))}, {}, {}),
+    ],
+)
+def test_who_can_be_managed_is_not_warned_of(
+    tmp_path: Path, config: object, environ: dict[str, str], flags: dict[str, str]
+) -> None:
+    assert read(tmp_path, config, environ, flags).warnings == ()
 
 
 # The login of an admin

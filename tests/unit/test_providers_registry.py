@@ -282,5 +282,5 @@ def test_a_custom_path_is_no_way_around_what_is_allowed() -> None:
         ("https://h.example/v1/gpt-4.1", False),
     ],
 )
-def test_an_address_with_steps_up_is_another_one(url: str, does: bool) -> None:  # noqa: FBT001
+def test_an_address_with_steps_up_is_another_one(url: str, does: bool) -> None:
     assert climbs(url) is does

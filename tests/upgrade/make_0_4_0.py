@@ -100,7 +100,8 @@ def _cancel(maker: Maker, http: httpx.Client) -> None:
 
 
 def _submit_all(maker: Maker, http: httpx.Client) -> list[Job]:
-    submit, done = maker.submit, {"was": "completed"}
+    submit = maker.submit
+    done: Job = {"was": "completed"}
     brief = {"x-bf-async-job-result-ttl": str(TTL_S)}
     shown = {"x-bf-send-back-raw-request": "true", "x-bf-send-back-raw-response": "true"}
     kinds = [

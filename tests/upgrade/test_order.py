@@ -1,32 +1,55 @@
 """The order in which gateways and workers are replaced (docs/how-to/upgrade.md), and why."""
 
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any, Final
 
 import httpx
 import pytest
 
-from tests.faults.places import Place, config_for
+from tests.faults.places import Place, config_for, provider_at
 from tests.support.postgres import Cluster
 from tests.support.program import HERMOD, Gateway, chat, client, submit, wait_done
+from tests.support.waiting import wait_until
 from tests.support.wire import CHATTING, Wire, completed, failed
 from tests.upgrade.release_before import Release
-from tests.upgrade.stored import new_place
+from tests.upgrade.stored import TOKEN, new_place, secrets_of
 
-NEW_PROVIDER = "anthropic/claude"
-"""Of a provider that the release before does not have."""
-FALLBACK = {"model": "mock/error?code=400", "fallbacks": ["mock/hello"]}
-"""What the release before does not do."""
+VALUE: Final = "sk-bf-00000000-0000-4000-8000-000000000000"
+SHOWN: Final = {"x-bf-vk": VALUE}
+WITH_A_KEY: Final[Mapping[str, Any]] = {
+    "governance": {
+        "virtual_keys": [
+            {
+                "name": "one",
+                "value": VALUE,
+                "provider_configs": [
+                    {"provider": "mock", "weight": 1, "allowed_models": ["*"], "key_ids": ["*"]}
+                ],
+                "budget": {"max_limit": 0, "reset_duration": "1d"},
+                "on_limit": "reject",
+            }
+        ]
+    }
+}
+"""Every job of it is refused. The release before does not act on this."""
+DEMANDING: Final[Mapping[str, Any]] = {
+    **WITH_A_KEY,
+    "client": {"enforce_auth_on_inference": True},
+    "hermod": {"on_limit": "reject", "empty_lists": "none", "assumed_output_tokens": 1},
+}
+"""Nor on this."""
 
 
 @contextmanager
 def running(place: Place, role: str, program: Path) -> Generator[Gateway]:
     """A process of that role, ready."""
     name = f"{role}-{program.parent.parent.name}"
-    config = config_for({"role": role, "upkeep_s": 0.2}, anthropic="http://127.0.0.1:9")
-    with place.start(name, config, program=program) as started:
+    config = config_for({"role": role, "upkeep_s": 0.2}) | WITH_A_KEY
+    with place.start(name, config, environ=secrets_of(place), program=program) as started:
         started.wait_ready()
         yield started
 
@@ -74,7 +97,8 @@ def test_workers_first_and_gateways_second_loses_nothing_and_fails_nothing(
                 retire(old_gateway)
                 assert endings(gateway, job_ids) == {"completed"}
                 with client(gateway) as http:
-                    completed(Wire(http).run(CHATTING, **FALLBACK))
+                    http.headers.update(SHOWN)
+                    failed(Wire(http).run(CHATTING), 402)
 
 
 @pytest.fixture(scope="module")
@@ -96,18 +120,40 @@ def test_a_worker_of_the_release_before_fails_what_it_has_never_heard_of(
     wrong_order: httpx.Client,
 ) -> None:
     """Which no later release can change: hence the order."""
-    job = Wire(wrong_order).run(CHATTING, NEW_PROVIDER)
+    provider = {
+        "provider": "new",
+        "custom_provider_config": {"base_provider_type": "openai"},
+        **provider_at("http://127.0.0.1:9", allow_private_network=True),
+    }
+    response = wrong_order.post(
+        "/api/providers", json=provider, headers={"authorization": f"Bearer {TOKEN}"}
+    )
+    assert response.is_success, response.text
+    job = Wire(wrong_order).run(CHATTING, "new/any")
     assert failed(job, 500)["error"]["message"] == "failed to get config for provider: not found"
 
 
-def test_a_worker_of_the_release_before_does_not_do_what_is_new_in_a_body(
-    wrong_order: httpx.Client,
-) -> None:
-    failed(Wire(wrong_order).run(CHATTING, **FALLBACK), 400)
+def test_a_worker_of_the_release_before_knows_no_limits(wrong_order: httpx.Client) -> None:
+    path = f"/v1/async/{CHATTING.path}"
+    job_id = wrong_order.post(path, headers=SHOWN, **CHATTING.request()).json()["id"]
+    poll = partial(wrong_order.get, f"{path}/{job_id}", headers=SHOWN)
+    wait_until(lambda: poll().status_code == 200)
+    assert poll().json()["status"] == "completed"
 
 
 def test_a_synchronous_call_is_made_by_its_gateway_whatever_the_workers_are(
     wrong_order: httpx.Client,
 ) -> None:
-    answer = wrong_order.post(f"/v1/{CHATTING.path}", **CHATTING.request(**FALLBACK))
-    assert answer.status_code == 200, answer.text
+    response = wrong_order.post(f"/v1/{CHATTING.path}", headers=SHOWN, **CHATTING.request())
+    assert response.status_code == 402, response.text
+
+
+def test_a_gateway_of_the_release_before_asks_nobody_who_they_are(
+    place: Place, before: Release
+) -> None:
+    """On loopback, whatever the file demands; elsewhere it does not start with such a file."""
+    with place.start("old", DEMANDING, program=before.hermod) as old:
+        old.wait_ready()
+        with client(old) as http:
+            completed(Wire(http).run(CHATTING))
+        assert "every request is accepted" in old.output

@@ -70,7 +70,7 @@ def test_the_turns_of_a_busy_limit_are_as_far_apart_as_calls_end() -> None:
     lines = WaitingLines()
     lines.comes_back_at(busy(limit=4), NOW)
     for _ in range(80):
-        lines.ended("p", 8 * SECOND)
+        lines.ended("p", 8 * SECOND, NOW)
     soon, then = lines.comes_back_at(busy(limit=4), NOW), lines.comes_back_at(busy(limit=4), NOW)
     assert soon is not None
     assert then is not None
@@ -82,7 +82,7 @@ async def test_a_job_in_its_slot_hears_when_a_call_has_ended() -> None:
     lines = WaitingLines()
     waiting = asyncio.ensure_future(lines.room(busy(), 60.0))
     await asyncio.sleep(0)
-    lines.ended("p", SECOND)
+    lines.ended("p", SECOND, NOW)
     await asyncio.wait_for(waiting, 5)
 
 
@@ -92,7 +92,7 @@ async def test_no_more_wait_in_slots_than_may_be_out_at_once() -> None:
     await asyncio.sleep(0)
     assert not lines.may_stay(busy())
     assert lines.may_stay(busy(limit=3))
-    lines.ended("p", SECOND)
+    lines.ended("p", SECOND, NOW)
     await asyncio.gather(*waiting)
     assert lines.may_stay(busy())
 

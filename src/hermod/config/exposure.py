@@ -53,6 +53,22 @@ def check_doors(
         )
 
 
+def check_management(settings: Settings, report: Report) -> None:
+    """Warn where nobody can manage the gateway (`/api/*`)."""
+    auth = settings.auth
+    has_admin = (
+        settings.admin_token
+        or (auth.admin_enabled and auth.admin_password)
+        or any(issuer.admin_roles or issuer.admin_scopes for issuer in auth.jwt_issuers)
+    )
+    # Elsewhere than on loopback nothing starts without an admin's secret.
+    if settings.loopback and settings.enforced and settings.role != "worker" and not has_admin:
+        report.warn(
+            "nobody can use /api/*: calls need a credential, and no admin has one: set "
+            "HERMOD_ADMIN_TOKEN to a secret of your own"
+        )
+
+
 def check_files(settings: Settings, report: Report, auth_config: Section) -> None:
     """Warn of secrets that every user of this machine can read."""
     config = settings.config_file

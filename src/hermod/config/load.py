@@ -10,7 +10,7 @@ from hermod.config.addresses import is_loopback
 from hermod.config.auth import is_enforced, read_admin_login
 from hermod.config.client import read_client
 from hermod.config.document import Document
-from hermod.config.exposure import check_doors, check_files
+from hermod.config.exposure import check_doors, check_files, check_management
 from hermod.config.governance import read_governance
 from hermod.config.launch import find_file, read_launch
 from hermod.config.names import About
@@ -150,6 +150,7 @@ def load(
     check_templates(
         ours.section("auth"), tokens, {text: key for key in keys for text in (key.id, key.name)}
     )
+    check_management(settings, report)
     check_files(settings, report, login.section)
     _cross_check(ours, settings)
     _keys_to_keep(theirs, settings)

@@ -27,9 +27,11 @@ class Later:
     """It may be made at another time, when a limit has room for it."""
 
     at: int | None
-    """None: not soon enough for this job."""
+    """About when; None: not soon enough for this job."""
     fault: Fault
     """What to say where it cannot wait so long."""
+    refusals: tuple[Refusal, ...]
+    """The limits that have no room."""
     stay: Refusal | None
     """The limit that may have room at any moment, if it is worth waiting for that in the slot."""
 
@@ -49,6 +51,10 @@ class Admission(Protocol):
         What is admitted has reserved what it may cost: the store settles it, in the transaction
         that ends the attempt. Raises StoreError.
         """
+        ...
+
+    def puts_off(self, job: ClaimedJob, later: Later) -> int:
+        """When a job that is given up now comes back: it is in line from here on."""
         ...
 
     async def room(self, refusal: Refusal, timeout_s: float) -> None:

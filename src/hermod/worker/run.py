@@ -34,7 +34,7 @@ from hermod.domain.live import Live
 from hermod.domain.outcome import Answer, Fault, Outcome, Retryable
 from hermod.domain.retry import STAY_S
 from hermod.store.api import Store
-from hermod.worker.admission import FREE, Admission, Admitted
+from hermod.worker.admission import FREE, Admission, Admitted, Later
 from hermod.worker.ends import attempt_state, completed, failed, located, named, unknown
 from hermod.worker.gate import ByteGate
 from hermod.worker.outage import Outage
@@ -231,11 +231,13 @@ class Runner:
         progress = _progress_of(job)
         target = _target(job) if progress.at else Target(job.lane, job.model)
         targets: tuple[Target | None, ...] = ()
+        tried: dict[int, Later | None] = {}
         if run.lease.attempt > 1:
             run.handle = await self._ordered_before(run)
         while True:
-            later = await self._refused(run, body, target)
-            called = later or await self._call(run, body, target, progress)
+            refused = await self._refused(run, body, target)
+            later = tried[progress.at] = refused and refused.later
+            called = refused or await self._call(run, body, target, progress)
             run.handle = called.handle
             outcome = called.outcome
             if isinstance(outcome, Answer):
@@ -257,9 +259,11 @@ class Runner:
                 await self._finish(run, failed(job, ended, outcome, called.key_name), ended)
                 return
             turns = step.progress.at != progress.at
-            if later is not None and later.at is not None and (step.delay_s > 0 or not turns):
-                await self._postpone(run, outcome, progress, later.at)
-                return
+            if later is not None and (step.delay_s > 0 or not turns):
+                if step.progress.at in tried:
+                    await self._postpone(run, outcome, progress, step, targets, tried)
+                    return
+                step = replace(step, delay_s=0.0)  # it may have room before this one
             if turns:
                 run.handle = None
                 target = targets[step.progress.at] or target
@@ -332,17 +336,36 @@ class Runner:
             if found.stay is None or left_s <= 0:
                 if run.live is not None or found.at is None:
                     return _NotCalled(found.fault)
-                return _NotCalled(replace(found.fault, retryable=Retryable.HELD), at=found.at)
+                return _NotCalled(replace(found.fault, retryable=Retryable.HELD), later=found)
             run.enter(Phase.QUEUEING)
             await admission.room(found.stay, min(left_s, 1.0))
             run.phase = Phase.WRITING
 
-    async def _postpone(self, run: Run, fault: Fault, progress: Progress, run_at: int) -> None:
-        """Give the job up until a limit has room for it: it counts as not begun."""
+    async def _postpone(
+        self,
+        run: Run,
+        fault: Fault,
+        progress: Progress,
+        step: Again,
+        targets: tuple[Target | None, ...],
+        tried: dict[int, Later | None],
+    ) -> None:
+        """Give the job up until one of its targets has room for it: it counts as not begun."""
         assert self._admission is not None
         job = run.job
+        rooms = {n: (later.at or 0, later) for n, later in tried.items() if later is not None}
+        soonest = min(rooms, key=lambda n: rooms[n][0])
+        run_at = self._admission.puts_off(job, rooms[soonest][1])
+        there = step.progress.at
+        if soonest != progress.at:
+            progress = step.progress
+        if there != progress.at and tried[there] is None:
+            # It was called, and said when it may be called again.
+            due_at = self._clock.now() + int(step.delay_s * _SECOND)
+            if due_at < run_at:
+                progress, run_at = step.progress, due_at
         ended = self._ended(fault, None, spent=False)._replace(
-            target=job.target if progress.at else None, progress=progress.encode()
+            target=targets[progress.at] if progress.at else None, progress=progress.encode()
         )
         until = self._admission.waits_until(job)
         if not await self._while_leased(run, self._store.put_back, run.lease, ended, run_at, until):
@@ -411,7 +434,7 @@ class Runner:
             await asyncio.sleep(delay_s)
         run.phase = Phase.WRITING
         asked_at = self._clock.monotonic()
-        ended = ended._replace(held=run.holds)
+        ended = ended._replace(held=bool(run.admitted.holds))
         lease = await self._while_leased(
             run, self._store.begin_attempt, run.lease, ended, self._lease_s
         )
@@ -500,7 +523,7 @@ class Runner:
             self.outage.failed("writing", error)
 
     async def _put_back(self, run: Run, ended: Retry, run_at: int) -> None:
-        ended = ended._replace(held=run.holds)
+        ended = ended._replace(held=bool(run.admitted.holds))
         if not await self._while_leased(run, self._store.put_back, run.lease, ended, run_at):
             log.warning("job %s: lease lost", run.lease.job_id)
         self._settled(run)
@@ -510,16 +533,15 @@ class Runner:
         job = run.job
         called = run.phase is Phase.CALLING
         try:
-            held = run.holds
+            held = bool(run.admitted.holds)  # if it has only its place in the queue, it keeps that
             if called and job.on_unknown is OnUnknown.FAIL:
-                finish = unknown(job, None, None)._replace(held=held)
+                finish = unknown(job, None, None)._replace(held=run.holds)
                 await self._store.finish_job(run.lease, finish)
             elif run.ended is not None:
                 ended = run.ended._replace(held=held)
                 await self._store.put_back(run.lease, ended, run.due_at)
             else:
                 state = AttemptState.UNKNOWN if called else AttemptState.UNSENT
-                held = held and (called or not job.held)  # else it keeps its place in the queue
                 ended = Retry(state, spent=False, error_type=Stop.DRAINED.value, held=held)
                 await self._store.put_back(run.lease, _kept(ended, job), self._clock.now())
         except StoreError as error:
@@ -540,8 +562,8 @@ class Runner:
 class _NotCalled(Called, frozen=True):
     """A call that may not be made."""
 
-    at: int | None = None
-    """When it may be, where it is worth waiting for that."""
+    later: Later | None = None
+    """Where it is worth waiting until it may be made."""
 
 
 def _located(fault: Fault, target: Target, kind: str) -> Fault:

@@ -80,15 +80,24 @@ class Steward:
         if refusals is None:
             return None
         if not refusals:
-            return Admitted(only, holds, self._clock.now())
+            now = self._clock.now()
+            for hold in holds:
+                self._lines.began(hold.meter_id, now)
+            return Admitted(only, holds, now)
         delays = ((key.on_limit if key else "") or rules.on_limit) != "reject"
-        return self._put_off(job, refusals, delays=delays)
+        return self._later(job, refusals, delays=delays)
+
+    def puts_off(self, job: ClaimedJob, later: Later) -> int:
+        """See `Admission`."""
+        now = self._clock.now()
+        whens = (self._lines.comes_back_at(each, now) for each in later.refusals)
+        return min(max(filter(None, whens), default=now), self.waits_until(job))
 
     async def room(self, refusal: Refusal, timeout_s: float) -> None:
         """See `Admission`."""
         await self._lines.room(refusal, timeout_s)
 
-    def _put_off(self, job: ClaimedJob, refusals: tuple[Refusal, ...], *, delays: bool) -> Later:
+    def _later(self, job: ClaimedJob, refusals: tuple[Refusal, ...], *, delays: bool) -> Later:
         now = self._clock.now()
         failure = limit_failure(refusals)
         if all(each.why is Why.BUSY for each in refusals):
@@ -98,11 +107,13 @@ class Steward:
             stay = None
             ends = [each.resets_at for each in refusals if each.resets_at is not None]
             wait_s = (max(ends) - now) / _SECOND if ends else None
-        whens = [self._lines.comes_back_at(each, now) for each in refusals] if delays else [None]
+        whens: list[int | None] = [None]
+        if delays:
+            whens = [self._lines.would_come_back_at(each, now) for each in refusals]
         at = None if None in whens else max(when for when in whens if when is not None)
         if at is not None and at > self.waits_until(job):
             at = None
-        return Later(at, _refused(failure, wait_s), stay)
+        return Later(at, _refused(failure, wait_s), refusals, stay)
 
     async def _route_refusal(self, key: VirtualKey, provider: str, body: bytes) -> Failure | None:
         """Why the models that the request names beside its own may not be asked for."""
@@ -137,9 +148,9 @@ class Steward:
         """See `Admission`."""
         if not admitted.holds:
             return
-        lasted_us = self._clock.now() - admitted.since
+        now = self._clock.now()
         for hold in admitted.holds:
-            self._lines.ended(hold.meter_id, lasted_us)
+            self._lines.ended(hold.meter_id, now - admitted.since, now)
 
 
 def _refused(failure: Failure, wait_s: float | None = None) -> Fault:

@@ -10,7 +10,7 @@ turn, as far as the length of the calls so far can tell.
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from hermod.domain.meter import Refusal, Unit, Why
@@ -25,8 +25,10 @@ _EAGERNESS: Final = 2
 room unused costs time."""
 _SHORTEST: Final = 50_000
 _CLOSEST: Final = 5_000
-"""Between two jobs that come back. What is held of a budget or a period is used up, or free again,
-before long: only at a number of calls at once may a backlog wait for hours."""
+"""Between two jobs that come back."""
+_FARTHEST: Final = _SECOND
+"""Likewise, for what is held of a budget or a period: a call mostly leaves room for several others,
+as it uses less than it held."""
 _LONGEST_CALL: Final = 60 * _SECOND
 _WEIGHT: Final = 0.2
 """Of the last call in the average."""
@@ -45,6 +47,8 @@ class _Line:
     turn_at: int = 0
     """When the next job in line comes back to see whether a call has ended."""
     call_us: float = _USUAL_CALL
+    quiet_since: int = 0
+    """Since when no call has begun or ended, or since the first refusal."""
     waiting: int = 0
     """Jobs in slots."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -72,30 +76,50 @@ class WaitingLines:
         finally:
             line.waiting -= 1
 
-    def ended(self, meter_id: str, lasted_us: int) -> None:
+    def began(self, meter_id: str, now: int) -> None:
+        """A call that holds something of the meter may be made: there was room."""
+        line = self._lines.get(meter_id)
+        if line is not None:
+            line.quiet_since = now
+
+    def ended(self, meter_id: str, lasted_us: int, now: int) -> None:
         """A call that held something of the meter has ended."""
         line = self._lines.get(meter_id)
         if line is None:
             return
         lasted = min(max(lasted_us, _SHORTEST), _LONGEST_CALL)
         line.call_us += _WEIGHT * (lasted - line.call_us)
+        line.quiet_since = now
         line.changed.set()
         line.changed = asyncio.Event()
 
     def comes_back_at(self, refusal: Refusal, now: int) -> int | None:
-        """When a job that was refused should be looked at again; None if never."""
-        line = self._lines[refusal.hold.meter_id]
+        """When a job that was refused and leaves should be looked at again; None if never.
+
+        It is in line from then on: whoever asks next is told a later turn.
+        """
+        return self._turn(self._lines[refusal.hold.meter_id], refusal, now)
+
+    def would_come_back_at(self, refusal: Refusal, now: int) -> int | None:
+        """The same for a job that may stay, or go elsewhere: nobody is put in line."""
+        return self._turn(replace(self._lines[refusal.hold.meter_id]), refusal, now)
+
+    def _turn(self, line: _Line, refusal: Refusal, now: int) -> int | None:
         if refusal.hold.unit is Unit.USD_NANOS and refusal.why is not Why.BUSY:
             return None  # money that is spent is not waited for (design.md 8, 23)
         if refusal.why is Why.BUSY:
-            apart_us = _CLOSEST
-            if refusal.hold.unit is Unit.PARALLEL:
-                apart_us = max(int(line.call_us / _at_once(refusal) / _EAGERNESS), _CLOSEST)
-            line.turn_at = max(line.turn_at, now) + apart_us
+            line.turn_at = max(line.turn_at, now) + self._apart_us(line, refusal, now)
             return max(line.turn_at, now + _SHORTEST)
         if refusal.resets_at is None:
             return None
         return self._period(line, refusal, refusal.resets_at, now)
+
+    def _apart_us(self, line: _Line, refusal: Refusal, now: int) -> int:
+        line.quiet_since = line.quiet_since or now
+        # Calls last longer than those before if none has ended for so long.
+        call_us = max(line.call_us, min(now - line.quiet_since, _LONGEST_CALL))
+        apart_us = max(int(call_us / _at_once(refusal) / _EAGERNESS), _CLOSEST)
+        return apart_us if refusal.hold.unit is Unit.PARALLEL else min(apart_us, _FARTHEST)
 
     def _period(self, line: _Line, refusal: Refusal, resets_at: int, now: int) -> int:
         hold = refusal.hold

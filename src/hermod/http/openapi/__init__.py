@@ -11,10 +11,14 @@ from typing import Any, Final
 
 from hermod import __version__
 from hermod.http.message import Request, Response
+from hermod.http.openapi.administration import administration_paths
 from hermod.http.openapi.answers import shared_answers
 from hermod.http.openapi.calls import background_paths, call_paths, model_paths
 from hermod.http.openapi.doors import anthropic_paths, genai_paths, openai_paths
 from hermod.http.openapi.jobs import async_job_paths
+from hermod.http.openapi.management import governance_paths
+from hermod.http.openapi.management_parts import ADMIN_SCHEMES
+from hermod.http.openapi.management_shapes import SHOWN, written
 from hermod.http.openapi.naming import request_name, result_name
 from hermod.http.openapi.parameters import PARAMETERS
 from hermod.http.openapi.schemas import body_schema, result_schema
@@ -66,6 +70,10 @@ _TAGS: Final = (
         "Google GenAI",
         "For Google's SDKs. A model without a provider is Gemini's. Also behind the same.",
     ),
+    ("Governance", "Who may ask, and what it may cost. For admins, as all of `/api` is."),
+    ("Providers", "What calls go to, and with which keys."),
+    ("Settings", "What the gateway runs with."),
+    ("Sessions", "Logging in with a browser."),
     ("Operation", "For operators and readers; no credential is needed."),
 )
 
@@ -97,8 +105,8 @@ def describe(kinds: Iterable[AnyKind], known_providers: Iterable[str], base_path
         paths |= call_paths(kind)
     paths |= model_paths() | background_paths()
     paths |= openai_paths(kinds) | anthropic_paths() | genai_paths()
-    paths |= system_paths()
-    schemas = SHAPES | _models(known_providers)
+    paths |= governance_paths() | administration_paths() | system_paths()
+    schemas = SHAPES | SHOWN | written() | _models(known_providers)
     for kind in kinds:
         schemas |= {request_name(kind): body_schema(kind), result_name(kind): result_schema(kind)}
     return {
@@ -119,7 +127,7 @@ def describe(kinds: Iterable[AnyKind], known_providers: Iterable[str], base_path
                 "schemas": schemas,
                 "responses": shared_answers("BifrostError", "AnthropicError", "GoogleError"),
                 "parameters": PARAMETERS,
-                "securitySchemes": _SECURITY,
+                "securitySchemes": _SECURITY | ADMIN_SCHEMES,
             },
         ),
     }

@@ -13,16 +13,19 @@ WITH_BODY: Final = (*WITH_CREDENTIAL, 413, 415, 507)
 _TEXTS: Final = {
     400: "The request is malformed, or something is missing; the message says what.",
     401: "A credential is required, and is missing or wrong.",
-    403: "A virtual key that there is not, or a browser page that may not call.",
+    403: "A virtual key that there is not, a browser page that may not call, or, below `/api`, a "
+    "caller who is no admin.",
     404: "There is none for this caller: it never was, it has expired, it belongs to another type "
     "or to somebody else. All four look the same.",
     408: "The request came too slowly. The connection is closed.",
+    409: "The name is taken, the config file has the last word on it, or somebody else was faster.",
     413: "The body is larger than `client.max_request_body_size_mb`.",
     414: "The request target is too long.",
     415: "The `Content-Encoding` is none of gzip, deflate, br, zstd.",
     429: "The upstream, or a limit, wants fewer requests.",
     431: "The request headers are too large or too many.",
     500: "A defect of the gateway.",
+    501: "This gateway does not have it.",
     503: "Shutting down, overloaded, or the database does not answer: try again.",
     507: "The disk of the database is full. What was stored before can still be fetched.",
 }

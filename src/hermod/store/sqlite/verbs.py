@@ -252,7 +252,7 @@ def begin_attempt(tx: Transaction, calls: Sequence[NextAttempt]) -> list[Lease |
         results.append(lease._replace(attempt=lease.attempt + 1) if rows else None)
         for seq, lane, model, held in rows:
             _end_attempt(tx, seq, lease.attempt, ended)
-            if held:
+            if held and (ended.held or not has_place(tx, seq)):
                 settle(tx, seq, lease.attempt)
             n = lease.attempt + 1
             goes_to = ended.target or (lane, model)
