@@ -19,6 +19,8 @@ from tests.support.program import Gateway
 
 EXAMPLES, EXAMPLES_LONG = 5, 60
 """Good requests of each operation, and as many bad ones."""
+FEW: Final = 2
+"""The same of operations for admins, in a short run."""
 COVERING: Final = 60
 """Of the requests that try each value and each boundary, one of so many in a short run."""
 SLOW_AND_PICKY: Final = (
@@ -45,6 +47,17 @@ def described(gateway: Gateway) -> schemathesis.BaseSchema:
 
 
 @pytest.fixture(scope="module")
+def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schemathesis.BaseSchema]:
+    """The document of a gateway that everybody here may manage."""
+    with Gateway(tmp_path_factory.mktemp("managed") / "data") as running:
+        config = schemathesis.Config.from_dict({"seed": 1})
+        yield schemathesis.openapi.from_url(f"{running.url}/openapi.json", config=config)
+        assert running.process.poll() is None, running.output
+        assert "Traceback" not in running.output
+        assert " ERROR " not in running.output
+
+
+@pytest.fixture(scope="module")
 def ask(described: schemathesis.BaseSchema, figure: Callable[[str], None]) -> Iterator[Ask]:
     """Has a case answered and judged. Times are told, not judged."""
     checks = [*built_in(), *OUR_OWN]
@@ -65,18 +78,7 @@ def ask(described: schemathesis.BaseSchema, figure: Callable[[str], None]) -> It
 def test_an_operation_is_as_it_is_described(
     label: str, described: schemathesis.BaseSchema, ask: Ask, is_long: bool
 ) -> None:
-    _ask_everything(label, described, ask, is_long)
-
-
-@pytest.fixture(scope="module")
-def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schemathesis.BaseSchema]:
-    """The document of a gateway that everybody here may manage."""
-    with Gateway(tmp_path_factory.mktemp("managed") / "data") as running:
-        config = schemathesis.Config.from_dict({"seed": 1})
-        yield schemathesis.openapi.from_url(f"{running.url}/openapi.json", config=config)
-        assert running.process.poll() is None, running.output
-        assert "Traceback" not in running.output
-        assert " ERROR " not in running.output
+    _ask_everything(described, label, ask, EXAMPLES_LONG if is_long else EXAMPLES)
 
 
 @pytest.mark.time_limit(1200)
@@ -89,21 +91,18 @@ def test_managing_is_as_it_is_described(
         def asked(case: schemathesis.Case) -> None:
             case.call_and_validate(session=session, checks=[*built_in(), *OUR_OWN], timeout=30)
 
-        _ask_everything(label, managed, asked, is_long)
+        _ask_everything(managed, label, asked, EXAMPLES_LONG if is_long else FEW)
 
 
-def _ask_everything(
-    label: str, described: schemathesis.BaseSchema, ask: Ask, is_long: bool
-) -> None:
+def _ask_everything(described: schemathesis.BaseSchema, label: str, ask: Ask, number: int) -> None:
     operation = described.find_operation_by_label(label)
     assert operation is not None
     modes = list(GenerationMode)
     covering = _covering(described, operation)
-    for case in islice(covering, 0, None, 1 if is_long else COVERING):
+    for case in islice(covering, 0, None, 1 if number == EXAMPLES_LONG else COVERING):
         ask(case)
     examples = operation.get_strategies_from_examples()
     good, bad = (operation.as_strategy(generation_mode=mode) for mode in modes)
-    number = EXAMPLES_LONG if is_long else EXAMPLES
     for cases in (*examples, good):
         _ask_all(cases, ask, number)
     try:
@@ -115,7 +114,7 @@ def _ask_everything(
 @pytest.mark.time_limit(1200)
 def test_what_a_submit_links_to_is_there(described: schemathesis.BaseSchema, is_long: bool) -> None:
     checks = [*built_in(), *OUR_OWN]
-    machine = described.as_state_machine()
+    machine = described.exclude(path_regex="^/api/").as_state_machine()
 
     class Chains(machine):
         def before_call(self, case: schemathesis.Case) -> None:

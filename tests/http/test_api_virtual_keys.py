@@ -197,7 +197,7 @@ async def test_a_key_has_all_that_was_said_of_it(tmp_path: Path) -> None:
             assert budget["id"] == owner["budget_id"]
             assert rates["id"] == owner["rate_limit_id"]
             assert budget | BUDGET == budget
-            assert budget["current_usage"] == 0
+            assert budget["current_usage"] == budget["reserved"] == budget["overspent"] == 0
             assert rates | RATES == rates
             assert rates["token_current_usage"] == rates["request_current_usage"] == 0
         assert shown["budget"]["calendar_aligned"] is True

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from joserfc.jwk import Key, RSAKey
 
 from hermod.domain.errors import ConfigError, Refused
+from hermod.domain.governance import Customer
 from hermod.domain.jwt import ClaimNames, JwtIssuer
 from hermod.domain.provider import Secret
 from hermod.governance.identity import Identity
@@ -480,7 +481,8 @@ async def test_a_tenant_must_be_the_keys_customer(
     tmp_path: Path, customer: str | None, tenant: object, is_taken: bool
 ) -> None:
     key = replace(KEY, customer_id=customer)
-    desk = closed_desk(tmp_path, key, issuers=(PUBLISHED,))
+    acme = Customer(id="acme", name="Acme")
+    desk = closed_desk(tmp_path, key, acme, issuers=(PUBLISHED,))
     token = signed(claims(desk.now_s, tenant=tenant))
     if is_taken:
         assert (await shown(desk, token)).key == key

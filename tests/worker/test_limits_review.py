@@ -140,3 +140,25 @@ def test_the_longer_a_call_lasts_the_fewer_look_whether_it_has_ended() -> None:
 
 def test_what_others_have_reserved_is_not_asked_for_all_the_time() -> None:
     assert looks(Unit.USD_NANOS, 20, 10 * MINUTE) < 1500
+
+
+def test_as_many_are_told_the_next_period_as_this_one_had_room_for() -> None:
+    lines = WaitingLines()
+    hold = Hold("t", Unit.TOKENS, 50, 100, Window(None, MINUTE), "VK", "1m")
+    lines.would_come_back_at(Refusal(hold, Why.BUSY, 0, 100, NOW + MINUTE), NOW)
+    for _ in range(10):
+        lines.ended("t", SECOND, NOW)  # with much less than they held
+    spent = Refusal(hold, Why.SPENT, 90, 0, NOW + MINUTE)
+    found = [lines.comes_back_at(spent, NOW) for _ in range(11)]
+    assert found == [NOW + MINUTE] * 10 + [NOW + 2 * MINUTE]
+
+
+def test_a_call_after_a_quiet_time_is_not_taken_for_a_long_one() -> None:
+    lines = WaitingLines()
+    lines.comes_back_at(busy(Unit.PARALLEL, 1, 1), NOW)
+    lines.ended("m", SECOND // 10, NOW)
+    later = NOW + 60 * MINUTE
+    lines.began("m", later)
+    at = lines.comes_back_at(busy(Unit.PARALLEL, 1, 1), later + SECOND // 10)
+    assert at is not None
+    assert at <= later + SECOND

@@ -28,9 +28,6 @@ class Guesses:
         self._clock = clock
         self._failed: dict[str, deque[float]] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._failed)
-
     def check(self, scope: Scope) -> None:
         """Raises Refused (429) for an address that failed ten times within a minute."""
         address = _address(scope)

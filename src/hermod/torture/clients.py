@@ -22,10 +22,10 @@ _NONCE: Final = re.compile(rb"nonce:([\w-]+)")
 _FALLBACKS: Final = (
     [f"{LANES[0]}/any"],
     [f"{LANES[1]}/any"],
-    [f"{AWAY}/429?times=9", f"{LANES[1]}/any"],
+    [f"{AWAY}/error?code=502", f"{LANES[1]}/any"],
 )
 _REFUSES_ONCE: Final = ("429?times=1", "429?times=1&retry_after=0.3")
-_NEVER_ANSWERS: Final = ("error?code=500", "429", "429?retry_after=30")
+_NEVER_ANSWERS: Final = ("error?code=500", "error?code=503", "429?retry_after=30")
 _FILLER: Final = "0123456789abcdef" * 6_000
 """Makes a request, and the answer that echoes it, too large for its row (64 KiB)."""
 _REFUSED_SHARE: Final = 0.25

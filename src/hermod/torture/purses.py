@@ -19,7 +19,9 @@ _USUAL_USD: Final = 0.0133
 _PAYS_FOR: Final = 0.5
 """The share of its jobs that a budget pays for which is to be used up."""
 _KEEPS_UP: Final = 0.9
-"""The share of its load that a limit lets through which makes jobs wait."""
+"""The share of its load that a limit of calls at once lets through."""
+_LONGER_S: Final = 5.0
+"""What a limit of requests may add to a run, about."""
 _PERIOD: Final = ("1s", 1.0)
 _NO_LIMIT: Final = 1_000_000
 
@@ -104,7 +106,9 @@ class _Maker:
         return max(2, min(most, int(plan.jobs * share / 4)))
 
     def _per_period(self) -> int:
-        return max(2, round(self._plan.rate * _SHARES[_PACED] * _PERIOD[1] * _KEEPS_UP))
+        plan = self._plan
+        lasts_s = plan.jobs / plan.rate + _LONGER_S
+        return max(2, round(plan.jobs * _SHARES[_PACED] / lasts_s * _PERIOD[1]))
 
     def money(self) -> Money:
         """What the checker is told."""

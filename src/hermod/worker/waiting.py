@@ -44,6 +44,12 @@ class _Line:
     """The period that the next job in line is told."""
     booked: int = 0
     """How many were told that one."""
+    resets_at: int = 0
+    """The end of the present period, as far as is known."""
+    n_ended: int = 0
+    """How many calls have ended in it."""
+    usual: int = 0
+    """How many did in those before: as many as calls hold would be few, where they use less."""
     turn_at: int = 0
     """When the next job in line comes back to see whether a call has ended."""
     call_us: float = _USUAL_CALL
@@ -90,6 +96,7 @@ class WaitingLines:
         lasted = min(max(lasted_us, _SHORTEST), _LONGEST_CALL)
         line.call_us += _WEIGHT * (lasted - line.call_us)
         line.quiet_since = now
+        line.n_ended += 1
         line.changed.set()
         line.changed = asyncio.Event()
 
@@ -98,11 +105,18 @@ class WaitingLines:
 
         It is in line from then on: whoever asks next is told a later turn.
         """
-        return self._turn(self._lines[refusal.hold.meter_id], refusal, now)
+        return self._turn(self._line(refusal), refusal, now)
 
     def would_come_back_at(self, refusal: Refusal, now: int) -> int | None:
         """The same for a job that may stay, or go elsewhere: nobody is put in line."""
-        return self._turn(replace(self._lines[refusal.hold.meter_id]), refusal, now)
+        return self._turn(replace(self._line(refusal)), refusal, now)
+
+    def _line(self, refusal: Refusal) -> _Line:
+        line = self._lines[refusal.hold.meter_id]
+        if refusal.resets_at is not None and refusal.resets_at != line.resets_at:
+            line.usual = max(line.n_ended, (line.usual + line.n_ended) // 2)
+            line.resets_at, line.n_ended = refusal.resets_at, 0
+        return line
 
     def _turn(self, line: _Line, refusal: Refusal, now: int) -> int | None:
         if refusal.hold.unit is Unit.USD_NANOS and refusal.why is not Why.BUSY:
@@ -117,9 +131,11 @@ class WaitingLines:
     def _apart_us(self, line: _Line, refusal: Refusal, now: int) -> int:
         line.quiet_since = line.quiet_since or now
         # Calls last longer than those before if none has ended for so long.
-        call_us = max(line.call_us, min(now - line.quiet_since, _LONGEST_CALL))
+        lasted_us = min(now - line.quiet_since, _LONGEST_CALL)
+        is_parallel = refusal.hold.unit is Unit.PARALLEL
+        call_us = max(line.call_us, lasted_us) if is_parallel else lasted_us
         apart_us = max(int(call_us / _at_once(refusal) / _EAGERNESS), _CLOSEST)
-        return apart_us if refusal.hold.unit is Unit.PARALLEL else min(apart_us, _FARTHEST)
+        return apart_us if is_parallel else min(apart_us, _FARTHEST)
 
     def _period(self, line: _Line, refusal: Refusal, resets_at: int, now: int) -> int:
         hold = refusal.hold
@@ -128,7 +144,7 @@ class WaitingLines:
             return resets_at
         if line.period_at < resets_at:
             line.period_at, line.booked = resets_at, 0
-        if line.booked >= max(hold.limit // max(hold.amount, 1), 1):
+        if line.booked >= max(hold.limit // max(hold.amount, 1), line.usual, line.n_ended, 1):
             line.period_at, line.booked = line.period_at + lasts_us, 0
         line.booked += 1
         return line.period_at

@@ -231,3 +231,16 @@ async def test_a_suspect_put_back_as_not_begun_has_its_whole_time_as_well(
 def message(body: bytes | None) -> str:
     """What an error says."""
     return json.loads(body or b"")["error"]["message"]
+
+
+async def test_a_job_that_goes_on_elsewhere_without_a_call_keeps_its_place(
+    database: Database,
+) -> None:
+    async with database.open() as store:
+        await pending_job(store, database)
+        (claimed,) = await store.claim_jobs(LANE, 1, CLAIM)
+        lease = await store.begin_attempt(claimed.lease, UNSENT, 60.0)
+        assert lease is not None
+        assert await counted(store, PENDING) == (0, 1, 0)
+        assert await store.reserve(lease, ()) == ()
+        assert await counted(store, PENDING) == (0, 0, 0)

@@ -142,6 +142,8 @@ class Shown(NamedTuple):
             "reset_duration": budget.reset_duration,
             "last_reset": rfc3339(meter.began_at),
             "current_usage": meter.used / _NANOS,
+            "reserved": meter.reserved / _NANOS,
+            "overspent": max(meter.used - budget.max_limit_nanos, 0) / _NANOS,
             "calendar_aligned": budget.calendar_aligned,
         }
 

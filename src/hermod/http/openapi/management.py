@@ -95,7 +95,8 @@ def _thing_paths(thing: _Thing) -> Json:
         )
     }
     if thing.name:
-        new = {"allOf": [schema(thing.wish), {"required": [thing.name]}]}
+        named_so = {thing.name: TEXT | {"pattern": r"\S"}}
+        new = {"allOf": [schema(thing.wish), {"required": [thing.name], "properties": named_so}]}
         asked = body(new, thing.example)
         summary = f"Make {thing.spoken}"
         every["post"] = operation(f"create_{named}", _TAG, summary, told, 409, body=asked)

@@ -100,7 +100,7 @@ PAGE: Final = (
     number("limit", "Of so many at most, 100 or fewer; all where it is absent."),
     number("offset"),
     query("search", description="What the name has in it, in whatever case."),
-    query("sort_by", {"enum": ["name", "created_at"]}),
-    query("order", {"enum": ["asc", "desc"]}),
+    query("sort_by", description="`name`, or anything else for the age."),
+    query("order", description="`desc`, or anything else for the other way round."),
 )
 """Parameters of every list that can be cut."""
