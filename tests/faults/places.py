@@ -28,6 +28,9 @@ _COPIED: Final = (
     "suspicion, on_unknown, deadline_at, created_at, ttl_s, ttl_requested"
 )
 """What a queued job shares with its copies."""
+_RESERVED: Final = """INSERT INTO meter (id, began_at, used, reserved, total)
+    VALUES (?, 1, 0, ?, 0)
+    ON CONFLICT (id) DO UPDATE SET reserved = meter.reserved + excluded.reserved"""
 _OLDEST_ID: Final = str(uuid.UUID(int=0))
 _FAR_SEQ: Final = 1_000_000
 
@@ -80,6 +83,10 @@ class Place(Protocol):
 
     def attempts_of(self, job_id: str) -> list[tuple[int, str, str | None]]:
         """Number, state and error type of every attempt of a job, in order."""
+        ...
+
+    def leave(self, job_id: str, meter_id: str, amount: int) -> None:
+        """As if a release that knows of no limits had ended the attempt of a job that held that."""
         ...
 
     def multiply(self, job_id: str, copies: int) -> None:
@@ -148,6 +155,14 @@ class SqlitePlace:
         sql = """SELECT n, attempt.state, error_type FROM attempt JOIN job USING (seq)
             WHERE job.id = ? ORDER BY n"""
         return [(n, state, why) for n, state, why in self.rows(sql, raw_id(job_id))]
+
+    def leave(self, job_id: str, meter_id: str, amount: int) -> None:
+        job = raw_id(job_id)
+        self.change(_RESERVED, meter_id, amount)
+        self.change(
+            "INSERT INTO hold SELECT seq, ?, 'usd_nanos', ? FROM job WHERE id = ?",
+            *(meter_id, amount, job),
+        )
 
     def multiply(self, job_id: str, copies: int) -> None:
         template = f"(SELECT seq FROM job WHERE id = x'{raw_id(job_id).hex()}')"
@@ -223,6 +238,14 @@ class PostgresPlace:
     def attempts_of(self, job_id: str) -> list[tuple[int, str, str | None]]:
         sql = "SELECT n, state, error_type FROM attempt WHERE job_id = ? ORDER BY n"
         return [(n, state, why) for n, state, why in self.rows(sql, uuid.UUID(job_id))]
+
+    def leave(self, job_id: str, meter_id: str, amount: int) -> None:
+        self.change(_RESERVED, meter_id, amount)
+        self.change(
+            """INSERT INTO hold (job_id, meter_id, attempt, unit, amount)
+            VALUES (?, ?, 1, 'usd_nanos', ?)""",
+            *(uuid.UUID(job_id), meter_id, amount),
+        )
 
     def multiply(self, job_id: str, copies: int) -> None:
         self.change(

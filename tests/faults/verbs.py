@@ -1,5 +1,6 @@
 """Every verb that writes, from a fresh start, and what must be true whatever interrupts it."""
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
@@ -19,6 +20,7 @@ from hermod.domain.job import (
     State,
 )
 from hermod.store.api import Store
+from tests.faults.checking import Dump
 from tests.faults.places import Place
 
 WHO: Final = Principal("default", "open")
@@ -28,6 +30,8 @@ OTHERS: Final = Claim("b" * 32, LEASE_S, 3_600)
 LARGE: Final = b"x" * 2_500_000
 SMALL_END: Final = Finish(State.COMPLETED, 200, b'{"answer":42}', AttemptState.SUCCEEDED)
 LARGE_END: Final = SMALL_END._replace(body=LARGE)
+MONEY: Final = frozenset({"budget", "leftover"})
+"""The meters that jobs are paid from."""
 FAILED: Final = Retry(AttemptState.FAILED, spent=True, error_type="server_error")
 
 
@@ -70,6 +74,21 @@ class Start(NamedTuple):
 Prepare = Callable[[Store], Awaitable[Start]]
 Act = Callable[[Store, Start], Awaitable[Any]]
 Proof = Callable[[Any, Start], bool]
+Change = Callable[[Place, Start], None]
+Check = Callable[[Place, Start, bool], None]
+Held = frozenset[tuple[str, int]]
+"""Of which meters a job holds how much."""
+NOTHING: Final[Held] = frozenset()
+
+
+def no_change(place: Place, start: Start) -> None:
+    """Nothing."""
+    del place, start
+
+
+def no_check(place: Place, start: Start, done: bool) -> None:
+    """Nothing beyond what is looked at for every verb."""
+    del place, start, done
 
 
 class Verb(NamedTuple):
@@ -80,6 +99,18 @@ class Verb(NamedTuple):
     is_right: Proof
     states: frozenset[State]
     """In which the job may be once the verb has said that it is done."""
+    makes_job: bool = False
+    held: tuple[Held, Held] = (NOTHING, NOTHING)
+    """What the job holds before it and after it."""
+    stage: Change = no_change
+    """What no verb can prepare."""
+    check: Check = no_check
+
+    async def begin(self, store: Store, place: Place) -> Start:
+        """Everything that it needs."""
+        start = await self.prepare(store)
+        self.stage(place, start)
+        return start
 
 
 def _nothing(body: bytes = b'{"model":"openai/any"}') -> Prepare:
@@ -114,14 +145,6 @@ async def _lost(store: Store) -> Start:
     return await _running(store, lease_s=-1.0)
 
 
-async def _ended(store: Store) -> Start:
-    job = new_job()._replace(ttl_s=1)
-    lease = await store.submit_job(job, US)
-    assert lease is not None
-    await store.finish_job(lease, SMALL_END)
-    return Start(job, lease)
-
-
 async def _cancel(store: Store, start: Start) -> JobView | None:
     return await store.cancel_job(start.job.id, WHO, start.job.kind)
 
@@ -138,6 +161,7 @@ def _next(lease: Lease) -> Lease:
     return lease._replace(attempt=lease.attempt + 1)
 
 
+QUEUED: Final = frozenset({State.QUEUED})
 RUNNING: Final = frozenset({State.RUNNING})
 COMPLETED: Final = frozenset({State.COMPLETED})
 WAITING: Final = frozenset({State.WAITING})
@@ -148,19 +172,22 @@ VERBS: Final[Mapping[str, Verb]] = {
         _nothing(),
         lambda store, start: store.submit_job(start.job),
         lambda result, start: result is None,
-        frozenset({State.QUEUED}),
+        QUEUED,
+        makes_job=True,
     ),
     "submit with claim": Verb(
         _nothing(),
         lambda store, start: store.submit_job(start.job, US),
         lambda result, start: result == start.lease,
         RUNNING,
+        makes_job=True,
     ),
     "submit of a large body": Verb(
         _nothing(LARGE),
         lambda store, start: store.submit_job(start.job),
         lambda result, start: result is None,
-        frozenset({State.QUEUED}),
+        QUEUED,
+        makes_job=True,
     ),
     "claim": Verb(
         _queued, lambda store, start: store.claim_jobs("openai", 10, US), _claimed, RUNNING
@@ -225,7 +252,7 @@ async def check_job(place: Place, start: Start, verb: Verb, *, done: bool) -> No
     """
     stored = await place.stored()
     mine = [job for job in stored.jobs if job.job_id == start.job.id]
-    assert len(mine) == 1 or (not mine and not done and verb.prepare not in PREPARED)
+    assert len(mine) == 1 or (not mine and not done and verb.makes_job)
     for job in mine:
         attempts = [a.n for a in stored.attempts if a.job_id == job.job_id]
         assert sorted(attempts) == list(range(1, job.attempt + 1))
@@ -235,7 +262,21 @@ async def check_job(place: Place, start: Start, verb: Verb, *, done: bool) -> No
     for job in stored.jobs:
         counted[f"{job.lane}/{job.state}"] = counted.get(f"{job.lane}/{job.state}", 0) + 1
     assert {key: n for key, n in stored.counters.items() if n} == counted
+    before, after = verb.held
+    held = frozenset(
+        (each.meter_id, each.amount) for each in stored.holds if each.job_id == start.job.id
+    )
+    made = bool(mine) and verb.makes_job
+    assert held == after or (held == before and not done and not made)
+    check_books(stored)
+    verb.check(place, start, done)
 
 
-PREPARED: Final = frozenset({_queued, _overdue, _running, _lost, _ended})
-"""After which there is a job already."""
+def check_books(stored: Dump) -> None:
+    """What is reserved is what jobs hold, and what was paid is what they cost."""
+    held: Counter[str] = Counter()
+    for each in stored.holds:
+        held[each.meter_id] += each.amount
+    assert {id_: meter.reserved for id_, meter in stored.meters.items() if meter.reserved} == held
+    paid = sum(meter.total for id_, meter in stored.meters.items() if id_ in MONEY)
+    assert paid == sum(job.cost_usd_nanos or 0 for job in stored.jobs)

@@ -44,13 +44,13 @@ def test_each_finishes_what_the_other_was_killed_with(place: Place, before: Rele
     never = threading.Event()
     with Upstream() as upstream:
 
-        def kill_with_jobs(gateway: Gateway, model: str) -> list[str]:
+        def give_jobs(gateway: Gateway, model: str) -> list[str]:
+            """While it is alone: another one could take some of them."""
             upstream.plan(model, *[Reply(held=never)] * JOBS, Reply())
             with client(gateway) as http:
                 body = chat(model=f"openai/{model}")
                 job_ids = [submit(http, body) for _ in range(JOBS)]
             wait_until(lambda: len(upstream.calls(model)) == JOBS)
-            gateway.kill()
             return job_ids
 
         def assert_finished_by(gateway: Gateway, job_ids: list[str]) -> None:
@@ -59,13 +59,15 @@ def test_each_finishes_what_the_other_was_killed_with(place: Place, before: Rele
             expected = [(1, "unknown", "worker_died"), (2, "succeeded", None)]
             assert [place.attempts_of(job_id) for job_id in job_ids] == [expected] * JOBS
 
-        with (
-            running(place, before.hermod, upstream) as old,
-            running(place, HERMOD, upstream) as new,
-        ):
-            assert_finished_by(new, kill_with_jobs(old, "of-the-old"))
-            with running(place, before.hermod, upstream) as another_old:
-                assert_finished_by(another_old, kill_with_jobs(new, "of-the-new"))
+        with running(place, before.hermod, upstream) as old:
+            job_ids = give_jobs(old, "of-the-old")
+            with running(place, HERMOD, upstream) as new:
+                old.kill()
+                assert_finished_by(new, job_ids)
+                job_ids = give_jobs(new, "of-the-new")
+                with running(place, before.hermod, upstream) as another_old:
+                    new.kill()
+                    assert_finished_by(another_old, job_ids)
         assert place.rows("SELECT state, count(*) FROM job GROUP BY 1") == [("completed", 2 * JOBS)]
         assert_counters_are_right(place)
         never.set()

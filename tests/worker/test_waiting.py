@@ -101,3 +101,12 @@ async def test_a_call_that_ends_in_another_process_is_not_heard_of_and_not_waite
     lines = WaitingLines()
     await lines.room(busy(), 0.01)
     assert lines.may_stay(busy())
+
+
+def test_a_guess_about_calls_reaches_ten_minutes_at_most() -> None:
+    lines = WaitingLines()
+    for _ in range(80):
+        lines.comes_back_at(busy(), NOW)
+        lines.ended("p", 60 * SECOND, NOW)
+    turns = [lines.comes_back_at(busy(), NOW) or 0 for _ in range(100)]
+    assert max(turns) == NOW + 10 * MINUTE

@@ -29,6 +29,8 @@ _CLOSEST: Final = 5_000
 _FARTHEST: Final = _SECOND
 """Likewise, for what is held of a budget or a period: a call mostly leaves room for several others,
 as it uses less than it held."""
+_HORIZON: Final = 600 * _SECOND
+"""No turn is told beyond it: it is a guess, and who was in line before may be gone by then."""
 _LONGEST_CALL: Final = 60 * _SECOND
 _WEIGHT: Final = 0.2
 """Of the last call in the average."""
@@ -122,7 +124,8 @@ class WaitingLines:
         if refusal.hold.unit is Unit.USD_NANOS and refusal.why is not Why.BUSY:
             return None  # money that is spent is not waited for (design.md 8, 23)
         if refusal.why is Why.BUSY:
-            line.turn_at = max(line.turn_at, now) + self._apart_us(line, refusal, now)
+            turn_at = max(line.turn_at, now) + self._apart_us(line, refusal, now)
+            line.turn_at = min(turn_at, now + _HORIZON)
             return max(line.turn_at, now + _SHORTEST)
         if refusal.resets_at is None:
             return None
@@ -132,10 +135,11 @@ class WaitingLines:
         line.quiet_since = line.quiet_since or now
         # Calls last longer than those before if none has ended for so long.
         lasted_us = min(now - line.quiet_since, _LONGEST_CALL)
-        is_parallel = refusal.hold.unit is Unit.PARALLEL
-        call_us = max(line.call_us, lasted_us) if is_parallel else lasted_us
-        apart_us = max(int(call_us / _at_once(refusal) / _EAGERNESS), _CLOSEST)
-        return apart_us if is_parallel else min(apart_us, _FARTHEST)
+        if refusal.hold.unit is Unit.PARALLEL:
+            call_us = max(line.call_us, lasted_us)
+            return max(int(call_us / _at_once(refusal) / _EAGERNESS), _CLOSEST)
+        # A backlog comes in a burst: what is soon free again shall not part it for long.
+        return max(min((lasted_us - _NEAR) // _EAGERNESS, _FARTHEST), _CLOSEST)
 
     def _period(self, line: _Line, refusal: Refusal, resets_at: int, now: int) -> int:
         hold = refusal.hold
