@@ -162,7 +162,7 @@ LIMITED: Final[Mapping[str, Verb]] = {
     ),
     "recover what is reserved": Verb(
         _lost_holding,
-        lambda store, start: store.recover_lost_leases(10),
+        lambda store, start: store.recover_lost_leases(100),
         lambda result, start: result >= 0,
         WAITING,
         held=(held(*HOLDS), NOTHING),
