@@ -140,7 +140,10 @@ class Working:
             direct=DirectKeys(vault, settings.unconfigured),
         )
         self.governing = Governing(settings, store, vault, self._client)
-        steward = Steward(store, self.governing.governor, caller, clock, ours.queue_wait_s)
+        governor = self.governing.governor
+        self.provisioning = Provisioning(settings, store, vault, governor)
+        settled = self.provisioning.roster.settled
+        steward = Steward(store, governor, caller, clock, ours.queue_wait_s, settled)
         self.models = ModelLists(
             settings.providers,
             self._client,
@@ -171,7 +174,6 @@ class Working:
             ),
             room=caller,
         )
-        self.provisioning = Provisioning(settings, store, vault, self.governing.governor)
         self.provisioning.tell(caller, self.models, self.prices, self.worker)
 
     def offers(self, provider: str, model: str) -> bool:

@@ -47,6 +47,7 @@ def tracked() -> dict[str, bytes]:
     names = [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
     return {name: (ROOT / name).read_bytes() for name in sorted(names)}
 
+
 _MODULES = {"pyjwt": "jwt"}
 """Distributions whose module has another name."""
 

@@ -45,9 +45,7 @@ async def stored(
     headers = JobHeaders(options=options._replace(forward=forward), direct_key=direct_key)
     body = b'{"model":"openai/any","messages":[{"role":"user"}]}'
     asked, checked = Asked(body), Checked(NAME, "any")
-    return await intake.new_job(
-        CHAT_COMPLETION, checked, asked, OPEN, headers, mode
-    )
+    return await intake.new_job(CHAT_COMPLETION, checked, asked, OPEN, headers, mode)
 
 
 def provider(tmp_path: Path, name: str = NAME, **network: str) -> ProviderSettings:

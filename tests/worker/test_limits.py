@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from hermod.domain.document import Changed, Put
 from hermod.domain.governance import (
     Budget,
     Entity,
@@ -18,6 +19,7 @@ from hermod.domain.job import AttemptState, State
 from hermod.domain.meter import EMPTY, Meter
 from hermod.domain.price import OwnPrice
 from hermod.governance.book import Rules
+from hermod.governance.documents import to_document
 from hermod.prices.data import Data
 from hermod.prices.prices import Prices
 from hermod.worker.run import Phase
@@ -219,4 +221,14 @@ async def test_limits_of_everybody_count_for_callers_without_a_key(tmp_path: Pat
         worker = await b.worker(governs=[of_mock], rules=Rules(on_limit="reject"))
         jobs = [await b.ended(job_id) for job_id in job_ids]
         assert sorted(job.status_code or 0 for job in jobs) == [200, 429]
+        await worker.drain(5)
+
+
+async def test_a_key_that_is_newer_than_what_the_worker_knows_may_call(tmp_path: Path) -> None:
+    async with priced(tmp_path) as b:
+        worker = await b.worker(governs=())
+        made = await b.store.change_documents([Put(to_document(key()))])
+        assert isinstance(made, Changed)
+        job = await b.ended(await b.submit("hello", owner=OWNER))
+        assert job.state is State.COMPLETED
         await worker.drain(5)

@@ -93,6 +93,12 @@ class Caller:
         self._ways: dict[tuple[str, str], tuple[Row, CustomSettings | None, Way | None]] = {}
         self._go_by(providers)
 
+    def knows(self, provider: str) -> bool:
+        """Whether it is configured, or can be called without that."""
+        if provider in self._providers or provider in self._direct.unconfigured:
+            return True
+        return provider == MOCK and self._settings.mock
+
     def reconfigure(self, providers: Mapping[str, ProviderSettings]) -> None:
         """Go by these from now on.
 

@@ -52,8 +52,8 @@ class Options(NamedTuple):
     door: str | None = None
     """The integration route that made the job; None for our own."""
     fallbacks: tuple[str, ...] = ()
-    """Where else a model without a prefix may go, as `provider/model`; chosen when it was asked for,
-    and used if the request names none itself."""
+    """Where else a model without a prefix may go, as `provider/model`: chosen when it was asked
+    for, and used if the request names none itself."""
     sealed: str | None = None
     """What nobody may read in the store (`JobSecrets`)."""
 

@@ -150,8 +150,8 @@ class Store(Protocol):
     async def reserve(self, lease: Lease, holds: Sequence[Hold]) -> tuple[Refusal, ...] | None:
         """Reserve all of it for the attempt that is leased, or nothing.
 
-        It ends the hold of a job that was pending. Empty when it is reserved, the refusals of every meter that has no room, None when the
-        lease is lost. Meters are rolled to the store's present first (`domain.meter.rolled`).
+        It ends the hold of a job that was pending. Empty when it is reserved, the refusals of
+        every meter that has no room, None when the lease is lost. Meters are rolled to the store's present first (`domain.meter.rolled`).
 
         What is reserved is settled in whichever transaction ends the attempt: `begin_attempt`,
         `put_back`, `finish_job`, `cancel_job`, the loss of its lease. Each hold counts as
@@ -222,7 +222,9 @@ class Store(Protocol):
         that is taken, is a conflict. `forget_meters` begin anew, but for what is reserved."""
         ...
 
-    async def read_audit(self, limit: int, before: int | None = None) -> tuple[tuple[int, Audit], ...]:
+    async def read_audit(
+        self, limit: int, before: int | None = None
+    ) -> tuple[tuple[int, Audit], ...]:
         """The newest entries with their numbers, newest first; only those below `before`."""
         ...
 

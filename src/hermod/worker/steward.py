@@ -3,6 +3,7 @@
 What is reserved here is settled by the store, in the transaction that ends the attempt.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from hermod.calls.call import Caller
@@ -36,14 +37,24 @@ class Steward:
     """Judges calls by what governs them at this moment."""
 
     def __init__(
-        self, store: Store, governor: Governor, caller: Caller, clock: Clock, queue_wait_s: float
+        self,
+        store: Store,
+        governor: Governor,
+        caller: Caller,
+        clock: Clock,
+        queue_wait_s: float,
+        settled: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`queue_wait_s`: how long after its submission a job may still be waiting for a limit."""
+        """`queue_wait_s`: how long after its submission a job may still be waiting for a limit.
+
+        `settled` waits until the providers of the present book are in force.
+        """
         self._store = store
         self._governor = governor
         self._caller = caller
         self._clock = clock
         self._queue_wait_us = int(queue_wait_s * _SECOND)
+        self._settled = settled
         self._lines = WaitingLines()
 
     def waits_until(self, job: ClaimedJob) -> int:
@@ -54,7 +65,24 @@ class Steward:
         self, job: ClaimedJob, lease: Lease, target: Target, body: bytes
     ) -> Admitted | Fault | Later | None:
         """See `Admission`."""
-        book, rules = self._governor.book, self._governor.rules
+        book = self._governor.book
+        found: Admitted | Fault | Later | None = None
+        if self._caller.knows(target.provider):
+            found = await self._admit(book, job, lease, target, body)
+            if not isinstance(found, Fault):
+                return found
+        # Whoever took the job in may know of keys and providers that have not come to us yet.
+        await self._governor.refresh()
+        if self._settled is not None:
+            await self._settled()
+        if found is not None and self._governor.book is book:
+            return found
+        return await self._admit(self._governor.book, job, lease, target, body)
+
+    async def _admit(
+        self, book: Book, job: ClaimedJob, lease: Lease, target: Target, body: bytes
+    ) -> Admitted | Fault | Later | None:
+        rules = self._governor.rules
         key: VirtualKey | None = None
         if job.owner.startswith(_VIRTUAL_KEY):
             key = book.key(job.owner[len(_VIRTUAL_KEY) :])
