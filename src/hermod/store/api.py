@@ -150,8 +150,9 @@ class Store(Protocol):
     async def reserve(self, lease: Lease, holds: Sequence[Hold]) -> tuple[Refusal, ...] | None:
         """Reserve all of it for the attempt that is leased, or nothing.
 
-        It ends the hold of a job that was pending. Empty when it is reserved, the refusals of
-        every meter that has no room, None when the lease is lost. Meters are rolled to the store's present first (`domain.meter.rolled`).
+        It ends the hold of a job that was pending. Empty when it is reserved, the refusals of every
+        meter that has no room, None when the lease is lost. Meters are rolled to the store's
+        present first (`domain.meter.rolled`).
 
         What is reserved is settled in whichever transaction ends the attempt: `begin_attempt`,
         `put_back`, `finish_job`, `cancel_job`, the loss of its lease. Each hold counts as
