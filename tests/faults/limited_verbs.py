@@ -1,11 +1,11 @@
-"""The verbs that limits and documents have a part in: nothing is reserved or charged twice, and no
-change is half made."""
+"""The verbs that limits, documents and secrets have a part in: nothing is reserved or charged
+twice, and no change is half made."""
 
 from collections.abc import Mapping
 from typing import Final
 
 from hermod.domain.document import Audit, Changed, Conflict, Delete, Document, Put
-from hermod.domain.job import AttemptState, Lease, Metered, Retry
+from hermod.domain.job import AttemptState, Lease, Metered, Resealed, Retry
 from hermod.domain.meter import Hold, Unit, Window
 from hermod.store.api import Store
 from tests.faults.places import Place
@@ -123,6 +123,23 @@ def _check_documents(place: Place, start: Start, done: bool) -> None:
     assert int(revision) == changes
 
 
+# Secrets
+
+WAS: Final = '{"sealed":"before"}'
+BECOMES: Final = '{"sealed":"anew"}'
+
+
+async def _sealed(store: Store) -> Start:
+    job = new_job()._replace(options=WAS)
+    await store.submit_job(job)
+    return Start(job, Lease(job.id, 1, US.worker_id))
+
+
+def _check_sealed(place: Place, start: Start, done: bool) -> None:
+    ((options,),) = place.rows("SELECT options FROM job WHERE id = ?", place.key(start.job.id))
+    assert options == BECOMES or (options == WAS and not done)
+
+
 LIMITED: Final[Mapping[str, Verb]] = {
     "submit with a place": Verb(
         _nothing,
@@ -181,6 +198,14 @@ LIMITED: Final[Mapping[str, Verb]] = {
         lambda result, start: isinstance(result, Changed),
         QUEUED,
         check=_check_documents,
+    ),
+    "reseal jobs": Verb(
+        _sealed,
+        lambda store, start: store.reseal_jobs([Resealed(start.job.id, WAS, BECOMES)]),
+        # Where it was not heard of, the second time finds that it is done.
+        lambda result, start: result in (0, 1),
+        QUEUED,
+        check=_check_sealed,
     ),
 }
 

@@ -315,8 +315,7 @@ class Clients:
         jobs: list[tuple[dict[str, Any], dict[str, str]]] = [
             *[(chat(f"small {n}", "openai/any"), KEY if n % 2 else {}) for n in range(8)],
             (chat("slow", "openai/slow?seconds=0.4"), {}),
-            (chat("again", "openai/429?times=1"), {}),
-            (chat("again, limited", "openai/429?times=1"), KEY),
+            (chat("again", "openai/429?times=1"), KEY),
             (chat("once", "openai/any"), {"x-hermod-on-unknown": "fail"}),
             (chat("once, limited", "openai/any"), {"x-hermod-on-unknown": "fail", **KEY}),
             (chat("once, again", "openai/429?times=1"), {"x-hermod-on-unknown": "fail"}),

@@ -260,20 +260,21 @@ def test_a_call_that_was_out_when_its_gateway_died_is_unknown_and_one_that_ended
         "finish_job.after_commit": ["succeeded"],
     }.items():
         kept = kept_in(tmp_path / point)
-        delay = ":0.015" if point == "net.waiting" else ""
+        # Late enough to be out, and long before there is an answer.
+        delay, model = (":0.015", "slow?seconds=0.5") if point == "net.waiting" else ("", "any")
         with start(kept, upstream, f"{point}=kill{delay}") as gateway:
-            job_id = submit_to_death(gateway, wait=True)
+            job_id = submit_to_death(gateway, f"openai/{model}")
         recover(kept, upstream)
         assert [attempt.state for attempt in attempts_of(kept)] == states
         calls = [call.attempt for call in upstream.calls() if call.job_id == job_id]
         assert calls == list(range(1, len(states) + 1))
 
 
-def submit_to_death(gateway: Gateway, *, wait: bool = False) -> str | None:
+def submit_to_death(gateway: Gateway, model: str = "openai/any") -> str | None:
     """The id of a job, if it was accepted before the gateway died."""
     job_id = None
     with client(gateway) as http, suppress(httpx.TransportError):
-        job_id = submit(http, chat("hi", "openai/any"))
+        job_id = submit(http, chat("hi", model))
         wait_until(lambda: gateway.process.poll() is not None)
     assert gateway.wait_exit() == -signal.SIGKILL, gateway.output
     return job_id

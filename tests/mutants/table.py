@@ -482,9 +482,17 @@ LIMITS_ON_SQLITE: Final = (
     ),
     in_verbs(
         "a job that waits for a limit loses its place",
-        "if held and (ended.held or not has_place(tx, seq)):",
-        "if held:",
+        "if held and (ended.held or not has_place(tx, seq)):\n"
+        "                settle(tx, seq, lease.attempt)\n            tx.moved",
+        "if held:\n                settle(tx, seq, lease.attempt)\n            tx.moved",
         f"{PENDING}::test_a_job_that_may_not_begin_yet_keeps_its_place",
+    ),
+    in_verbs(
+        "a job that goes elsewhere for a limit loses its place",
+        "if held and (ended.held or not has_place(tx, seq)):\n"
+        "                settle(tx, seq, lease.attempt)\n            n = ",
+        "if held:\n                settle(tx, seq, lease.attempt)\n            n = ",
+        f"{PENDING}::test_a_job_that_goes_on_elsewhere_without_a_call_keeps_its_place",
     ),
     in_verbs(
         "what an attempt before has left passes for a place",

@@ -25,7 +25,8 @@ _FALLBACKS: Final = (
     [f"{AWAY}/error?code=502", f"{LANES[1]}/any"],
 )
 _REFUSES_ONCE: Final = ("429?times=1", "429?times=1&retry_after=0.3")
-_NEVER_ANSWERS: Final = ("error?code=500", "error?code=503", "429?retry_after=30")
+_AWAY: Final = ("error?code=500", "error?code=503", "429?times=1&retry_after=6")
+"""The last is worth no wait in a slot, and does not keep a job without money for ever."""
 _FILLER: Final = "0123456789abcdef" * 6_000
 """Makes a request, and the answer that echoes it, too large for its row (64 KiB)."""
 _REFUSED_SHARE: Final = 0.25
@@ -152,7 +153,7 @@ class Clients:
         """Somewhere where the job will be answered in the end."""
         plan, draw = self._plan, dice.random()
         if draw < plan.away_share:
-            model = f"{AWAY}/{dice.choice(_NEVER_ANSWERS)}"
+            model = f"{AWAY}/{dice.choice(_AWAY)}"
             return {"model": model, "fallbacks": dice.choice(_FALLBACKS)}
         if draw < plan.away_share + plan.busy_share:
             refused = dice.random() < _REFUSED_SHARE

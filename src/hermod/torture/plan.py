@@ -10,7 +10,7 @@ LANES: Final = ("openai", "mistral")
 BUSY: Final = "groq"
 """One that refuses some jobs at first."""
 AWAY: Final = "cerebras"
-"""One that answers nobody; its jobs have fallbacks."""
+"""One that fails, or is not there for a while; its jobs have fallbacks."""
 _EDGE = 0.02
 """Share of the jobs before the first blow and after the last."""
 _DELAY_S = 0.4
