@@ -26,8 +26,8 @@ _FALLBACKS: Final = (
 )
 _REFUSES_ONCE: Final = ("429?times=1", "429?times=1&retry_after=0.3")
 _AWAY: Final = ("error?code=404", "error?code=500", "429?times=1&retry_after=6")
-"""The first keeps it from being taken for broken, which would have jobs wait for its probes in their
-slots; the last is worth no wait in a slot, and does not keep a job without money for ever."""
+"""The first keeps it from being taken for broken, which would have jobs wait for its probes in
+their slots; the last is worth no wait in a slot, and does not keep a job without money for ever."""
 _FILLER: Final = "0123456789abcdef" * 6_000
 """Makes a request, and the answer that echoes it, too large for its row (64 KiB)."""
 _REFUSED_SHARE: Final = 0.25
