@@ -131,6 +131,7 @@ async def test_a_claimed_job_is_what_was_submitted(database: Database) -> None:
             "body": job.body,
             "target": None,
             "progress": None,
+            "held": False,
         }
 
 
