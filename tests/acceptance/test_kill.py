@@ -61,8 +61,8 @@ def blows(verdict: dict[str, Any], victim: str = "") -> dict[str, int]:
 
 def test_every_accepted_job_ends_once_although_the_gateway_is_killed(tmp_path: Path) -> None:
     kept = tmp_path / "evidence"
-    verdict = passed("--jobs", "400", "--kills", "3", "--seed", "1", "--keep", str(kept))
-    assert verdict["accepted"] >= 400
+    verdict = passed("--jobs", "300", "--kills", "3", "--seed", "1", "--keep", str(kept))
+    assert verdict["accepted"] >= 300
     assert blows(verdict) == {"kill": 3}
     assert verdict["attempts"]["unknown"] > 0
     assert verdict["failed"]["budget_exceeded"] > 0
@@ -90,7 +90,7 @@ def test_two_gateways_and_two_workers_on_one_app_dir_lose_nothing() -> None:
 
 def test_two_gateways_and_two_workers_on_postgresql_lose_nothing(database: str) -> None:
     flags = ("--database", database, "--lease-s", "4")
-    verdict = passed("--jobs", "400", "--kills", "4", "--freezes", "1", "--seed", "5", *flags)
+    verdict = passed("--jobs", "300", "--kills", "4", "--freezes", "1", "--seed", "5", *flags)
     assert blows(verdict, "gateway")["kill"] == blows(verdict, "worker")["kill"] == 2
     assert blows(verdict, "worker")["freeze"] == 1
 
@@ -101,7 +101,7 @@ def test_a_postgresql_that_is_killed_too_loses_nothing() -> None:
         Path(folder).chmod(0o711)
         binaries = programs_for(server_account(), site_folder(), Path(folder))
         flags = ("--start-postgres", "--postgres-bin", str(binaries), "--lease-s", "4")
-        verdict = passed("--jobs", "400", "--kills", "6", "--seed", "6", *flags)
+        verdict = passed("--jobs", "300", "--kills", "6", "--seed", "6", *flags)
     assert sum(blows(verdict, "database").values()) == 2
     assert verdict["service_back"]["of"] >= 1
 

@@ -141,7 +141,7 @@ AT_KILL: Final = Dump(
     holds=(StoredHold("a", "budget", "usd_nanos", CENT),),
 )
 GOOD: Final = History(
-    terms=Terms(money=MONEY),
+    terms=Terms(money=MONEY, all_answered=True),
     submits=tuple(Submit(name, 0.0, 60.0, 202, name, key) for name, key in OWNERS.items()),
     reads=(
         *(read(name) for name in OWNERS if name != "b"),
@@ -243,7 +243,7 @@ def refused(job_id: str, type_: str, code: int) -> History:
 def capped_at(nanos: int) -> History:
     """The good history, whose budget was smaller."""
     purses = (replace(MONEY.purses[0], cap_nanos=nanos),)
-    return replace(GOOD, terms=Terms(money=replace(MONEY, purses=purses)))
+    return replace(GOOD, terms=replace(GOOD.terms, money=replace(MONEY, purses=purses)))
 
 
 PLANTED: Final = {
@@ -371,6 +371,7 @@ def test_what_is_reserved_and_held_by_nobody_is_leaked_and_a_drift() -> None:
 def test_a_job_that_is_given_up_although_somebody_would_answer_is_caught() -> None:
     history = refused("h", "server_error", 500)
     assert {violation.rule for violation in check(history)} == {"course"}
+    assert check(replace(history, terms=replace(history.terms, all_answered=False))) == []
 
 
 def test_who_has_fallbacks_and_no_money_may_be_told_how_it_began() -> None:

@@ -273,6 +273,7 @@ class Run:
                 self._plan.lease_s,
                 self._plan.upkeep_s,
                 money=stage.purses.money,
+                all_answered=True,
             ),
             submits=self._clients.submits,
             reads=self._clients.reads,

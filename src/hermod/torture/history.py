@@ -170,6 +170,8 @@ class Terms:
     upkeep_s: float = 5.0
     max_retries: int = 3
     money: Money = field(default_factory=Money)
+    all_answered: bool = False
+    """Whether somebody answers every job in the end, and only limits and blows make one fail."""
 
 
 @dataclass(frozen=True)

@@ -245,6 +245,8 @@ def h9_nobody_is_refused_with_money_left(history: History) -> Iterator[Violation
 
 def course_somebody_answers_every_job(history: History) -> Iterator[Violation]:
     """The upstream's refusals end, or there are fallbacks: only limits and blows end a job."""
+    if not history.terms.all_answered:
+        return
     # Whoever has fallbacks is told how it began, although one of them was refused by a budget.
     spent = {
         attempt.job_id
