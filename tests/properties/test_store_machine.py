@@ -42,8 +42,8 @@ from tests.store.backends import BACKENDS, SECOND, Database
 from tests.store.jobs import ADMIN, COMPLETED, LEASE_S, OWNER, new_job
 from tests.support.postgres import Cluster
 
-EXAMPLES = {"SqliteDatabase": 100, "PostgresDatabase": 30}
-"""So many that both take about half a minute: a server is further away than a file."""
+EXAMPLES = {"SqliteDatabase": 80, "PostgresDatabase": 20}
+"""So many that both take less than half a minute: a server is further away than a file."""
 
 QUEUE_WAIT_S = 3 * LEASE_S
 JOB_DEADLINE_S = 6 * LEASE_S

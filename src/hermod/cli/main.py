@@ -1,28 +1,36 @@
 """`hermod`: with no command it serves."""
 
+import importlib
 import os
+from typing import Final
 
 import click
 
 from hermod import __version__
-from hermod.cli.doctor import doctor
-from hermod.cli.keys import keys
-from hermod.cli.mock_upstream import mock_upstream
-from hermod.cli.prices import prices
-from hermod.cli.providers import providers
-from hermod.cli.secrets import secrets
-from hermod.cli.serve import serve
-from hermod.cli.torture import torture
+
+_COMMANDS: Final = (
+    "serve", "doctor", "providers", "keys", "secrets", "mock-upstream", "prices", "torture",
+)  # fmt: skip
+"""Each is the command of its name in the module of its name. Only the one that runs is imported:
+they all need more time for that than the quick ones for their work."""
 
 
 class _ServeByDefault(click.Group):
     """A bare `hermod`, or one with only flags, is `hermod serve`."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"hermod.cli.{name}"), name)
+        return command
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {"--help", "-h", "--version"}
-        if not args or (
-            args[0] not in self.commands and args[0].startswith("-") and args[0] not in own
-        ):
+        if not args or (args[0].startswith("-") and args[0] not in own):
             args = ["serve", *args]
         return super().parse_args(ctx, args)
 
@@ -51,13 +59,3 @@ def _open_standard_streams() -> None:
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(number)
-
-
-main.add_command(serve)
-main.add_command(doctor)
-main.add_command(providers)
-main.add_command(keys)
-main.add_command(secrets)
-main.add_command(mock_upstream)
-main.add_command(prices)
-main.add_command(torture)
