@@ -2,6 +2,7 @@
 8, 18)."""
 
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.database import attempts_of
+from tests.support.database import attempts_of, rows
 from tests.support.program import Gateway, chat, client, submit, wait_done
 from tests.support.waiting import wait_until
 
@@ -24,6 +25,8 @@ class Predictions:
         self.ordered: list[Any] = []
         self.asked = 0
         self.cancelled: list[str] = []
+        self.breaks = 0
+        """So many questions are answered with an error."""
         self.shown: set[str | None] = set()
         """How whoever came proved themselves."""
         self.ready = threading.Event()
@@ -35,7 +38,7 @@ class Predictions:
         """A config file with it as `replicate`."""
         url = f"http://127.0.0.1:{self._server.server_port}"
         key = {"name": "main", "value": "r8-secret", "weight": 1}
-        network = {"base_url": url}
+        network = {"base_url": url, "retry_backoff_initial": 1, "retry_backoff_max": 10}
         return {
             "providers": {"replicate": {"keys": [key], "network_config": network}},
             "hermod": {"lease_s": 3, "renew_s": 0.5, "upkeep_s": 0.3},
@@ -70,7 +73,8 @@ def _handler(predictions: Predictions) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             predictions.shown.add(self.headers["authorization"])
             predictions.asked += 1
-            self._answer(200)
+            broken = predictions.asked <= predictions.breaks
+            self._answer(502 if broken else 200)
 
         def _answer(self, status: int) -> None:
             told = json.dumps(predictions.prediction()).encode()
@@ -136,6 +140,76 @@ def test_work_is_not_ordered_again_however_often_we_die_while_we_ask_for_it(
     with Gateway(tmp_path, config=upstream.config) as gateway, client(gateway) as http:
         assert wait_done(http, job_id)["status"] == "completed"
     assert len(upstream.ordered) == 1
+
+
+ORDER_USD = 0.7
+ORDER = 700_000_000
+
+
+def governed(upstream: Predictions, allowed: int) -> dict[str, Any]:
+    """Its config, with a budget in dollars and a limit of requests."""
+    config = upstream.config
+    config["hermod"] |= {"drain_s": 0.1, "prices": {"replicate/*": {"request_usd": ORDER_USD}}}
+    per_day = {"request_max_limit": allowed, "request_reset_duration": "1d"}
+    config["governance"] = {
+        "providers": [{"name": "replicate", "rate_limit_id": "few", "budget_id": "dollars"}],
+        "rate_limits": [{"id": "few", **per_day}],
+        "budgets": [{"id": "dollars", "max_limit": allowed, "reset_duration": "1d"}],
+    }
+    return config
+
+
+@pytest.mark.parametrize(("end", "allowed"), [("kill", 9), ("kill", 1), ("stop", 9)])
+def test_work_that_is_fetched_after_a_restart_counts_once(
+    tmp_path: Path, upstream: Predictions, end: str, allowed: int
+) -> None:
+    """Also where it is all that the limits allow: it is paid for, and fetched."""
+    config = governed(upstream, allowed)
+    with Gateway(tmp_path, config=config) as gateway, client(gateway) as http:
+        job_id = submit(http, chat(model=MODEL))
+        wait_until(lambda: upstream.asked >= 1, timeout_s=20)
+        if end == "kill":
+            gateway.kill()
+        else:
+            gateway.send(signal.SIGTERM)
+            assert gateway.wait_exit() == 0
+    assert {row[1:] for row in meters_of(tmp_path)} == {(0, 1, 0), (0, ORDER, 0)}
+    upstream.ready.set()
+    with Gateway(tmp_path, config=config) as gateway, client(gateway) as http:
+        assert wait_done(http, job_id)["status"] == "completed"
+    assert len(upstream.ordered) == 1
+    assert {row[1:] for row in meters_of(tmp_path)} == {(1, 0, 1), (ORDER, 0, ORDER)}
+
+
+def test_an_error_in_answer_to_the_question_is_no_failure_of_the_work(
+    tmp_path: Path, upstream: Predictions
+) -> None:
+    upstream.breaks = 2
+    with Gateway(tmp_path, config=governed(upstream, 1)) as gateway, client(gateway) as http:
+        job_id = submit(http, chat(model=MODEL))
+        wait_until(lambda: upstream.asked >= 3, timeout_s=30)
+        upstream.ready.set()
+        assert wait_done(http, job_id)["status"] == "completed"
+    assert len(upstream.ordered) == 1
+    states = [state for _, state, _ in attempts_of(tmp_path, job_id)]
+    assert states == ["failed", "failed", "succeeded"]
+    assert {row[1:] for row in meters_of(tmp_path)} == {(1, 0, 1), (ORDER, 0, ORDER)}
+
+
+def test_work_that_nobody_may_fetch_any_more_is_charged_as_estimated(
+    tmp_path: Path, upstream: Predictions
+) -> None:
+    upstream.breaks = 99
+    with Gateway(tmp_path, config=governed(upstream, 9)) as gateway, client(gateway) as http:
+        job = wait_done(http, submit(http, chat(model=MODEL)))
+    assert job["status"] == "failed"
+    assert len(upstream.ordered) == 1
+    assert {row[1:] for row in meters_of(tmp_path)} == {(1, 0, 1), (ORDER, 0, ORDER)}
+
+
+def meters_of(app_dir: Path) -> list[tuple[str, int, int, int]]:
+    """What is used, reserved, and used in total, of each."""
+    return rows(app_dir, "SELECT id, used, reserved, total FROM meter")
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ METERS: Final = f"{CONTRACT}/test_meters.py"
 PENDING: Final = f"{CONTRACT}/test_pending.py"
 DOCUMENTS: Final = f"{CONTRACT}/test_documents.py"
 LEFTOVERS: Final = f"{CONTRACT}/test_leftovers.py"
+ORDERED: Final = f"{CONTRACT}/test_ordered.py"
 SEALED: Final = f"{CONTRACT}/test_sealed.py"
 LIMITS: Final = "tests/store/postgres/test_limits.py"
 TARGETS: Final = f"{CONTRACT}/test_targets.py"
@@ -482,22 +483,22 @@ LIMITS_ON_SQLITE: Final = (
     ),
     in_verbs(
         "a job that waits for a limit loses its place",
-        "if held and (ended.held or not has_place(tx, seq)):\n"
+        "if held and (ended.held or not _outlives(tx, seq, lease.attempt)):\n"
         "                settle(tx, seq, lease.attempt)\n            tx.moved",
         "if held:\n                settle(tx, seq, lease.attempt)\n            tx.moved",
         f"{PENDING}::test_a_job_that_may_not_begin_yet_keeps_its_place",
     ),
     in_verbs(
         "a job that goes elsewhere for a limit loses its place",
-        "if held and (ended.held or not has_place(tx, seq)):\n"
+        "if held and (ended.held or not _outlives(tx, seq, lease.attempt)):\n"
         "                settle(tx, seq, lease.attempt)\n            n = ",
         "if held:\n                settle(tx, seq, lease.attempt)\n            n = ",
         f"{PENDING}::test_a_job_that_goes_on_elsewhere_without_a_call_keeps_its_place",
     ),
     in_verbs(
         "what an attempt before has left passes for a place",
-        "if held and not has_place(tx, seq):",
-        "if held and not seq:",
+        "if held and not (held := has_place(tx, seq)) and",
+        "if held and not seq and",
         f"{LEFTOVERS}::test_what_an_attempt_has_left_is_settled_with_what_happens_next",
     ),
     in_verbs(
@@ -508,9 +509,39 @@ LIMITS_ON_SQLITE: Final = (
     ),
     in_verbs(
         "a lost lease settles nothing",
-        "        _end_attempt(tx, seq, attempt, ended)\n        if held:\n",
-        "        _end_attempt(tx, seq, attempt, ended)\n        if held < 0:\n",
+        "if held and (failure is not None or not is_ordered(tx, seq, attempt)):",
+        "if held < 0:",
         f"{METERS}::test_a_job_that_ends_with_its_lease_settles_what_it_held",
+    ),
+    in_verbs(
+        "work that can be fetched is charged with its lease",
+        "if held and (failure is not None or not is_ordered(tx, seq, attempt)):",
+        "if held:",
+        f"{ORDERED}::test_work_that_a_later_attempt_fetches_costs_what_it_costs_once",
+    ),
+    in_verbs(
+        "work that can be fetched is settled by who fetches it, before",
+        " and not is_ordered(tx, seq, attempt - 1):",
+        ":",
+        f"{ORDERED}::test_work_that_a_later_attempt_fetches_costs_what_it_costs_once",
+    ),
+    in_verbs(
+        "an attempt that is begun again settles what is still out",
+        "return has_place(tx, seq) or is_ordered(tx, seq, n)",
+        "return has_place(tx, seq)",
+        f"{ORDERED}::test_work_that_a_later_attempt_fetches_costs_what_it_costs_once",
+    ),
+    in_meters(
+        "work that nobody fetches is free",
+        "unfetched=ordered is not None",
+        "unfetched=False",
+        f"{ORDERED}::test_work_that_nobody_fetches_is_charged_as_estimated",
+    ),
+    on_sqlite(
+        "what another provider was asked for passes for this one's work",
+        "JOIN attempt AS ordered USING (seq, lane, model)",
+        "JOIN attempt AS ordered USING (seq)",
+        f"{ORDERED}::test_whoever_goes_elsewhere_pays_for_both",
     ),
     in_verbs(
         "a job without a place is stored",
@@ -1093,8 +1124,8 @@ LIMITS_ON_POSTGRES: Final = (
     ),
     in_postgres_meters(
         "a finish without its lease settles",
-        "_take(change, sorted(ours)), outcomes",
-        "_take(change, sorted(lease.job_id for lease in ends)), outcomes",
+        "_take(change, sorted(ours))).items()",
+        "_take(change, sorted(lease.job_id for lease in ends))).items()",
         f"{LIMITS}::test_a_finish_without_its_lease_settles_nothing_of_the_attempt_that_has_it",
     ),
     Mutant(
@@ -1122,15 +1153,37 @@ LIMITS_ON_POSTGRES: Final = (
     Mutant(
         "postgresql: a lost lease settles nothing",
         "store/postgres/upkeep.py",
-        "    await meters.settle_ended(change, ids)\n",
+        "    await meters.settle_ended(change, settled, ordered)\n",
         "",
         f"{METERS}::test_a_job_that_ends_with_its_lease_settles_what_it_held",
         "PostgresDatabase",
     ),
     Mutant(
+        "postgresql: work that can be fetched is charged with its lease",
+        "store/postgres/upkeep.py",
+        "if str(job_id) not in kept]",
+        "if job_id]",
+        f"{ORDERED}::test_work_that_a_later_attempt_fetches_costs_what_it_costs_once",
+        "PostgresDatabase",
+    ),
+    in_postgres_meters(
+        "work that is fetched is settled as that of who ordered it",
+        "taken.setdefault((job_id, last[job_id]), [])",
+        "taken.setdefault((job_id, _), [])",
+        f"{ORDERED}::test_work_that_a_later_attempt_fetches_costs_what_it_costs_once",
+        "PostgresDatabase",
+    ),
+    in_postgres_meters(
+        "work that nobody fetches is free",
+        "        if ordered.get(job_id) != n\n",
+        "",
+        f"{ORDERED}::test_work_that_nobody_fetches_is_charged_as_estimated",
+        "PostgresDatabase",
+    ),
+    Mutant(
         "postgresql: a cancel settles nothing",
         "store/postgres/upkeep.py",
-        "        await meters.settle_ended(change, [job_id])\n",
+        "        await meters.settle_ended(change, [job_id], ordered)\n",
         "",
         f"{PENDING}::test_a_cancel_gives_the_place_free",
         "PostgresDatabase",
@@ -1138,7 +1191,7 @@ LIMITS_ON_POSTGRES: Final = (
     Mutant(
         "postgresql: a job that expires settles nothing",
         "store/postgres/upkeep.py",
-        "    await meters.settle_ended(change, [row[0] for row in rows])\n",
+        "    await meters.settle_ended(change, ids, await meters.ordered(change, ids, attempts))\n",
         "",
         f"{PENDING}::test_a_queued_job_that_expires_gives_its_place_free",
         "PostgresDatabase",

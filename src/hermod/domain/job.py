@@ -246,7 +246,8 @@ class Retry(NamedTuple):
     worker's clock, so the store takes it for no later than now and no earlier than its start."""
     metered: Metered | None = None
     held: bool = False
-    """Whether something was reserved for the attempt; where not, nobody looks for it."""
+    """Whether something was reserved for the attempt; where not, nobody looks for it. Nor where the
+    next attempt asks for the work of this one: it is paid for when it comes."""
     target: Target | None = None
     """Where the job's next attempt goes; None for its own provider and model."""
     progress: str | None = None

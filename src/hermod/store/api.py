@@ -159,6 +159,9 @@ class Store(Protocol):
         `domain.meter.settled` says, `reserved` goes down by the whole of it, `used` and `total` go
         up. Where an estimate was charged, the attempt and its job show it as their cost, flagged
         `estimated`. Reserving again for the same attempt changes nothing (a lost reply).
+
+        Work that is known by a handle outlives its attempt: when that is lost, or ends with `held`
+        false, what is reserved stays until an attempt ends with `held` true, or the job ends.
         """
         ...
 

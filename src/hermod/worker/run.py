@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+E = TypeVar("E", Retry, Finish)
 
 _SECOND = 1_000_000
 _LEAVING = Failure("the gateway is shutting down", status_code=503)
@@ -115,6 +116,8 @@ class Run:
     """What the upstream calls the work it has taken for this job and not given yet."""
     admitted: Admitted = FREE
     """What the attempt may do, and what is reserved for it."""
+    resumes: bool = False
+    """Whether it asks for work that an attempt before this run ordered, and reserved for."""
     live: Live | None = None
     """Who waits for the answer on an open connection. Such a job never runs a second time: it ends
     here, however it ends."""
@@ -122,7 +125,17 @@ class Run:
     @property
     def holds(self) -> bool:
         """Whether there is anything to settle when the attempt ends."""
-        return bool(self.admitted.holds) or self.job.held
+        return self.reserved or self.job.held
+
+    @property
+    def reserved(self) -> bool:
+        """Whether anything but its place among the pending jobs is held for it."""
+        return bool(self.admitted.holds) or self.resumes
+
+    @property
+    def settles(self) -> bool:
+        """Whether that is over with the attempt: what it ordered, the next one fetches and pays."""
+        return self.reserved and self.handle is None
 
     @property
     def is_elsewhere(self) -> bool:
@@ -234,12 +247,13 @@ class Runner:
         tried: dict[int, Later | None] = {}
         if run.lease.attempt > 1:
             run.handle = await self._ordered_before(run)
+            run.resumes = run.handle is not None
         while True:
             refused = await self._refused(run, body, target)
             later = tried[progress.at] = refused and refused.later
             called = refused or await self._call(run, body, target, progress)
-            run.handle = called.handle
             outcome = called.outcome
+            run.handle = _still_out(run, called)
             if isinstance(outcome, Answer):
                 await self._finish(run, completed(outcome, called.key_name), outcome)
                 return
@@ -264,11 +278,13 @@ class Runner:
                     await self._postpone(run, outcome, progress, step, targets, tried)
                     return
                 step = replace(step, delay_s=0.0)  # it may have room before this one
+            ended = self._ended(outcome, called.key_name, step.spent)
             if turns:
+                ended = _of_ordered(run, ended)
                 run.handle = None
                 target = targets[step.progress.at] or target
             progress = step.progress
-            run.ended = self._ended(outcome, called.key_name, step.spent)._replace(
+            run.ended = ended._replace(
                 target=target if progress.at else None, progress=progress.encode()
             )
             run.due_at = self._clock.now() + int(step.delay_s * _SECOND)
@@ -313,7 +329,8 @@ class Runner:
     async def _refused(self, run: Run, body: bytes, target: Target) -> "_NotCalled | None":
         """Why the target may not be called now, if it may not."""
         admission = self._admission
-        if admission is None:
+        # What was ordered is fetched, whatever the limits say now: it is reserved for.
+        if admission is None or run.handle is not None:
             return None
         # While it waits in there, a job that must not be sent twice would look as if it were.
         stays = run.live is not None or run.job.on_unknown is not OnUnknown.FAIL
@@ -328,8 +345,6 @@ class Runner:
             if found is None:
                 run.stopped = Stop.LEASE_LOST
                 raise _Stopped
-            if run.handle is not None:
-                return None  # ordered and paid for: it is fetched whatever the limits say now
             if isinstance(found, Fault):
                 return _NotCalled(found)
             left_s = ends_s - self._clock.monotonic()
@@ -372,8 +387,8 @@ class Runner:
             log.warning("job %s: lease lost", run.lease.job_id)
 
     def _settled(self, run: Run) -> None:
-        """What the attempt held is free again."""
-        admitted, run.admitted = run.admitted, FREE
+        """What the attempt held is free again, or kept by whoever comes after us."""
+        admitted, run.admitted, run.resumes = run.admitted, FREE, False
         if self._admission is not None:
             self._admission.ended(admitted)
 
@@ -434,12 +449,13 @@ class Runner:
             await asyncio.sleep(delay_s)
         run.phase = Phase.WRITING
         asked_at = self._clock.monotonic()
-        ended = ended._replace(held=bool(run.admitted.holds))
+        ended = ended._replace(held=run.settles)
         lease = await self._while_leased(
             run, self._store.begin_attempt, run.lease, ended, self._lease_s
         )
         run.ended = None
-        self._settled(run)
+        if lease is None or run.handle is None:
+            self._settled(run)
         if lease is None:
             return False
         run.lease = lease
@@ -486,7 +502,7 @@ class Runner:
         """End the job; `outcome` is for a caller who waits."""
         run.phase = Phase.FINISHING
         failpoint("worker.answer_before_finish")
-        finish = finish._replace(held=run.holds)
+        finish = _of_ordered(run, finish._replace(held=run.holds))
         try:
             if not await self._while_leased(run, self._store.finish_job, run.lease, finish):
                 log.warning("job %s: lease lost, its result is dropped", run.lease.job_id)
@@ -516,6 +532,7 @@ class Runner:
                 attempt_status_code=run.ended.attempt_status_code,
                 key_name=run.ended.key_name,
             )
+        finish = _of_ordered(run, finish)
         try:
             await self._store.finish_job(run.lease, finish)
         except StoreError as error:
@@ -523,7 +540,7 @@ class Runner:
             self.outage.failed("writing", error)
 
     async def _put_back(self, run: Run, ended: Retry, run_at: int) -> None:
-        ended = ended._replace(held=bool(run.admitted.holds))
+        ended = ended._replace(held=run.settles)
         if not await self._while_leased(run, self._store.put_back, run.lease, ended, run_at):
             log.warning("job %s: lease lost", run.lease.job_id)
         self._settled(run)
@@ -533,7 +550,7 @@ class Runner:
         job = run.job
         called = run.phase is Phase.CALLING
         try:
-            held = bool(run.admitted.holds)  # if it has only its place in the queue, it keeps that
+            held = run.settles  # if it has only its place in the queue, it keeps that
             if called and job.on_unknown is OnUnknown.FAIL:
                 finish = unknown(job, None, None)._replace(held=run.holds)
                 await self._store.finish_job(run.lease, finish)
@@ -570,6 +587,19 @@ def _located(fault: Fault, target: Target, kind: str) -> Fault:
     """The fault, saying at which fallback it happened."""
     failure = fault.failure.of(provider=target.provider, model=target.model, request_type=kind)
     return replace(fault, failure=failure)
+
+
+def _still_out(run: Run, called: Called) -> str | None:
+    """What can still be asked for after a call: also what could not be asked for now."""
+    outcome = called.outcome
+    if called.handle is None and isinstance(outcome, Fault) and not outcome.sent:
+        return run.handle
+    return called.handle
+
+
+def _of_ordered(run: Run, ended: E) -> E:
+    """The end of an attempt after which nobody asks for what was ordered: it may be done yet."""
+    return ended if run.handle is None else ended._replace(attempt_state=AttemptState.UNKNOWN)
 
 
 def _target(job: ClaimedJob) -> Target:

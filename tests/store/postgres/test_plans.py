@@ -85,6 +85,7 @@ PLANS: Final = {
     "lose_leases": {BY_ID},
     "overdue": {"job by job_overdue (deadline_at)"},
     "lost_attempts": {ATTEMPT},
+    "ordered": {ATTEMPT},
     "end_unleased": {BY_ID},
     "delete_expired": {
         "job by job_expiring (expires_at)",

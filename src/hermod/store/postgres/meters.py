@@ -22,6 +22,9 @@ _PLACE: Final = 0
 """The attempt that a place in the queue is held for: none."""
 
 
+_NONE: Final[Mapping[str, int]] = {}
+
+
 class Reserve(NamedTuple):
     lease: Lease
     holds: tuple[Hold, ...]
@@ -168,21 +171,46 @@ async def settle(change: Change, calls: Iterable[Fenced]) -> dict[_Attempt, Esti
     rows = await change.fetch("lock_leases", change.given_now, *fence_values(sorted(ends)))
     ours = {str(row[0]) for row in rows}
     outcomes = {(lease.job_id, lease.attempt): end for lease, end in ends.items()}
-    return await _settle(change, await _take(change, sorted(ours)), outcomes)
+    # Whichever attempt ordered the work, it is paid for by the one that ends it.
+    last = {lease.job_id: lease.attempt for lease in ends}
+    taken: dict[_Attempt, list[Held]] = {}
+    for (job_id, _), held in (await _take(change, sorted(ours))).items():
+        taken.setdefault((job_id, last[job_id]), []).extend(held)
+    return await _settle(change, taken, outcomes)
 
 
-async def settle_ended(change: Change, job_ids: Sequence[str]) -> int:
+async def settle_ended(
+    change: Change, job_ids: Sequence[str], ordered: Mapping[str, int] = _NONE
+) -> int:
     """Settle whatever jobs hold by how the attempt it was held for has ended; how many holds.
 
-    Where there is no such attempt nobody knows: the job is gone, or was never begun.
+    Where there is no such attempt nobody knows: the job is gone, or was never begun. Nor of work
+    that one of its attempts has `ordered`, and nobody will ask for.
     """
     taken = await _take(change, job_ids)
     if not taken:
         return 0
     rows = await change.fetch("outcomes", *columns(sorted(taken), 2))
-    outcomes = {(str(row[0]), row[1]): _recorded(row) for row in rows}
+    outcomes = {
+        (job_id, n): _recorded(row)
+        for row in rows
+        for job_id, n in [(str(row[0]), row[1])]
+        if ordered.get(job_id) != n
+    }
     await show(change, await _settle(change, taken, outcomes))
     return sum(len(held) for held in taken.values())
+
+
+async def ordered(
+    change: Change, job_ids: Sequence[str], attempts: Sequence[int]
+) -> dict[str, int]:
+    """Of jobs whose last attempt is this: which attempt asked for work that can be asked for.
+
+    What was reserved for it stays while it is: it costs once, when it comes or when nobody asks any
+    more.
+    """
+    rows = await change.fetch("ordered", job_ids, attempts)
+    return {str(job_id): n for job_id, n in rows if n is not None}
 
 
 async def settle_leftovers(change: Change, limit: int) -> int:

@@ -375,6 +375,16 @@ UPDATE hermod.attempt SET state = 'unknown', ended_at = $1, error_type = $4
 FROM unnest($2::uuid[], $3::integer[]) AS lost (job_id, n)
 WHERE attempt.job_id = ANY (ARRAY[lost.job_id]) AND attempt.n = lost.n
 
+-- name: ordered
+-- Of attempts: which asked for the work that a handle names, and they can ask for.
+SELECT lost.job_id, (
+    SELECT max(ordered.n) FROM hermod.attempt AS last, hermod.attempt AS ordered
+    WHERE last.job_id = lost.job_id AND last.n = lost.n
+        AND ordered.job_id = lost.job_id AND ordered.n <= lost.n
+        AND ordered.lane = last.lane AND ordered.model = last.model AND ordered.handle IS NOT NULL
+)
+FROM unnest($1::uuid[], $2::integer[]) AS lost (job_id, n)
+
 -- name: end_unleased
 UPDATE hermod.job SET state = $2, status_code = ended.status_code, completed_at = $1,
     expires_at = $1 + ttl_s * 1000000, worker_id = NULL, lease_until = NULL, held = false

@@ -51,7 +51,7 @@ async def _lose(change: Change, rows: Sequence[Row], why: str) -> Changed:
     now = await change.now()
     ids, attempts = [row[0] for row in rows], [row[1] for row in rows]
     await change.fetch("lost_attempts", now, ids, attempts, why)
-    await meters.settle_ended(change, ids)
+    ordered = await meters.ordered(change, ids, attempts)
     again: list[str] = []
     ends: list[_End] = []
     lanes: set[str] = set()
@@ -65,6 +65,9 @@ async def _lose(change: Change, rows: Sequence[Row], why: str) -> Changed:
             failure = failure.of(provider=lane, model=model, request_type=kind)
             ends.append(_End(job_id, attempt, failure))
             change.moved(tenant_id, lane, State.RUNNING, State.FAILED)
+    kept = ordered.keys() & {str(job_id) for job_id in again}
+    settled = [job_id for job_id in ids if str(job_id) not in kept]
+    await meters.settle_ended(change, settled, ordered)
     await change.fetch("lose_leases", now, again)
     await _end(change, now, State.FAILED, ends)
     await change.flush_counts()
@@ -76,7 +79,8 @@ async def expire_overdue(change: Change, limit: int) -> Changed:
     rows = await change.fetch("overdue", change.given_now, max(limit, 0))
     if not rows:
         return Changed(0, set())
-    await meters.settle_ended(change, [row[0] for row in rows])
+    ids, attempts = [row[0] for row in rows], [row[1] for row in rows]
+    await meters.settle_ended(change, ids, await meters.ordered(change, ids, attempts))
     ends: list[_End] = []
     for job_id, attempt, tenant_id, lane, kind, model, state, started_at in rows:
         was = State(state)
@@ -102,7 +106,8 @@ async def cancel(change: Change, job: Read) -> Changed:
         now = await change.now()
         if was is State.RUNNING:
             await change.fetch("lost_attempts", now, [job_id], [attempt], CANCELLED)
-        await meters.settle_ended(change, [job_id])
+        ordered = await meters.ordered(change, [job_id], [attempt])
+        await meters.settle_ended(change, [job_id], ordered)
         failure = cancelled_failure().of(provider=lane, model=model, request_type=kind)
         # Not as the attempt's result: pieces that its own finish may have written are orphans.
         await _end(change, now, State.CANCELLED, [_End(job_id, REQUEST_PART, failure)])

@@ -46,6 +46,14 @@ def has_place(tx: Transaction, seq: int) -> bool:
     return any(name == Unit.PENDING for _, name, _ in tx.rows("holds", (seq,)))
 
 
+def is_ordered(tx: Transaction, seq: int, n: int) -> bool:
+    """Whether an attempt after `n` can ask for the work of this one, or of one before it.
+
+    Then what was reserved for it stays: it costs once, when it comes or when nobody asks any more.
+    """
+    return bool(tx.rows("ordered", (seq, n)))
+
+
 def _give_place_up(tx: Transaction, seq: int) -> None:
     for meter_id, name, amount in tx.rows("holds", (seq,)):
         if name == Unit.PENDING:
@@ -75,13 +83,13 @@ def _meter(tx: Transaction, meter_id: str) -> Meter:
     return Meter(*rows[0]) if rows else EMPTY
 
 
-def settle(tx: Transaction, seq: int, n: int) -> int:
+def settle(tx: Transaction, seq: int, n: int, *, unfetched: bool = False) -> int:
     """Settle what a job holds by how its attempt `n` has ended; how many holds there were.
 
     Where the store has no such attempt, nobody knows: the job is gone, or was never begun and
-    holds nothing but its place in the queue.
+    holds nothing but its place in the queue. Nor of work that was ordered and is `unfetched`.
     """
-    state, metered = _outcome(tx, seq, n)
+    state, metered = (AttemptState.UNKNOWN, None) if unfetched else _outcome(tx, seq, n)
     cost_usd_nanos: int | None = None
     estimated = False
     holds = tx.rows("holds", (seq,))
@@ -98,6 +106,12 @@ def settle(tx: Transaction, seq: int, n: int) -> int:
     if estimated:
         _show_estimate(tx, seq, n, cost_usd_nanos, metered)
     return len(holds)
+
+
+def settle_unfetched(tx: Transaction, seq: int, n: int) -> None:
+    """The same for a job that ends while nobody runs it: what it ordered, nobody asks for."""
+    ((ordered,),) = tx.rows("ordered", (seq, n)) or ((None,),)
+    settle(tx, seq, n if ordered is None else ordered, unfetched=ordered is not None)
 
 
 def _outcome(tx: Transaction, seq: int, n: int) -> tuple[AttemptState, Metered | None]:

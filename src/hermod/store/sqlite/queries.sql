@@ -271,6 +271,12 @@ SELECT attempt, completed_at FROM job WHERE seq = ?
 -- name: outcome
 SELECT state, input_tokens, output_tokens, cost_usd_nanos FROM attempt WHERE seq = ? AND n = ?
 
+-- name: ordered
+-- Which attempt asked for the work that a handle names, and this one can ask for.
+SELECT ordered.n FROM attempt AS last JOIN attempt AS ordered USING (seq, lane, model)
+WHERE seq = ? AND last.n = ? AND ordered.n <= last.n AND ordered.handle IS NOT NULL
+ORDER BY ordered.n DESC LIMIT 1
+
 -- name: estimate_attempt
 UPDATE attempt SET cost_usd_nanos = coalesce(?, cost_usd_nanos), estimated = 1
 WHERE seq = ? AND n = ?

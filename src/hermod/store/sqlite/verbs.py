@@ -30,7 +30,13 @@ from hermod.domain.meter import Hold, Refusal
 from hermod.domain.suspicion import failure_after_loss
 from hermod.store.payloads import REQUEST_PART, Chunk, ChunkKey, id_bytes, id_text, inline
 from hermod.store.sqlite.driver import Row
-from hermod.store.sqlite.meters import has_place, settle, take
+from hermod.store.sqlite.meters import (
+    has_place,
+    is_ordered,
+    settle,
+    settle_unfetched,
+    take,
+)
 from hermod.store.sqlite.transaction import Transaction, fence
 
 _SECOND: Final = 1_000_000
@@ -198,10 +204,9 @@ def _claimed(tx: Transaction, rows: list[Row], was: State, claim: Claim) -> list
     for _, seq, raw_id, attempt, tenant_id, owner, kind, lane, model, *rest in rows:
         created_at, deadline_at, spent, suspicion, on_unknown, ttl_s = rest[:6]
         options, to_provider, to_model, progress, held = rest[6:]
-        if held and not has_place(tx, seq):
+        if held and not (held := has_place(tx, seq)) and not is_ordered(tx, seq, attempt - 1):
             # What the attempt before left with an older release.
             settle(tx, seq, attempt - 1)
-            held = False
         target = None if to_provider is None else Target(to_provider, to_model)
         tx.moved(tenant_id, lane, was, State.RUNNING)
         goes_to = target or (lane, model)
@@ -252,7 +257,7 @@ def begin_attempt(tx: Transaction, calls: Sequence[NextAttempt]) -> list[Lease |
         results.append(lease._replace(attempt=lease.attempt + 1) if rows else None)
         for seq, lane, model, held in rows:
             _end_attempt(tx, seq, lease.attempt, ended)
-            if held and (ended.held or not has_place(tx, seq)):
+            if held and (ended.held or not _outlives(tx, seq, lease.attempt)):
                 settle(tx, seq, lease.attempt)
             n = lease.attempt + 1
             goes_to = ended.target or (lane, model)
@@ -267,11 +272,16 @@ def put_back(tx: Transaction, calls: Sequence[PutBack]) -> list[bool]:
         results.append(bool(rows))
         for seq, tenant_id, lane, held in rows:
             _end_attempt(tx, seq, lease.attempt, ended)
-            if held and (ended.held or not has_place(tx, seq)):
+            if held and (ended.held or not _outlives(tx, seq, lease.attempt)):
                 settle(tx, seq, lease.attempt)
             tx.moved(tenant_id, lane, State.RUNNING, State.WAITING)
             tx.woken.add(lane)
     return results
+
+
+def _outlives(tx: Transaction, seq: int, n: int) -> bool:
+    """Whether what a job holds is not for its attempt `n` alone."""
+    return has_place(tx, seq) or is_ordered(tx, seq, n)
 
 
 def _after(ended: Retry) -> Row:
@@ -342,7 +352,7 @@ def cancel_job(tx: Transaction, calls: Sequence[Cancel]) -> list[None]:
             if was is State.RUNNING:
                 _end_attempt(tx, seq, attempt, ended)
             if held:
-                settle(tx, seq, attempt)
+                settle_unfetched(tx, seq, attempt)
             failure = cancelled_failure().of(provider=lane, model=model, request_type=kind)
             # Not as the attempt's result: pieces that its own finish may have written are orphans.
             _end_job(tx, seq, REQUEST_PART, State.CANCELLED, failure)
@@ -371,9 +381,9 @@ def _lose(tx: Transaction, rows: Sequence[Row], why: str) -> int:
     ended = Retry(AttemptState.UNKNOWN, spent=False, error_type=why)
     for seq, attempt, tenant_id, lane, kind, model, held, suspicion, on_unknown in rows:
         _end_attempt(tx, seq, attempt, ended)
-        if held:
-            settle(tx, seq, attempt)
         failure = failure_after_loss(suspicion, OnUnknown(on_unknown))
+        if held and (failure is not None or not is_ordered(tx, seq, attempt)):
+            settle_unfetched(tx, seq, attempt)
         if failure is None:
             tx.run("lose_lease", (tx.now, seq))
             tx.moved(tenant_id, lane, State.RUNNING, State.WAITING)
@@ -401,7 +411,7 @@ def expire_overdue(tx: Transaction, calls: Sequence[int]) -> list[int]:
             was = State(state)
             failure = queue_deadline_failure() if started_at is None else job_deadline_failure()
             if held:
-                settle(tx, seq, attempt)
+                settle_unfetched(tx, seq, attempt)
             failure = failure.of(provider=lane, model=model, request_type=kind)
             _end_job(tx, seq, attempt, State.EXPIRED, failure)
             tx.moved(tenant_id, lane, was, State.EXPIRED)
