@@ -1,6 +1,7 @@
 """What is reserved for work that is ordered now and fetched later: it costs once."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ HANDLE = "key:prediction-1"
 ELSEWHERE = Target("elsewhere", "model")
 
 
-async def ordered(store: Store, database: Database, **changes: object) -> Lease:
+async def ordered(store: Store, database: Database, **changes: Any) -> Lease:
     """The lease of a job whose first attempt has ordered, and reserved for it."""
     lease = await running_job(store, database, **changes)
     assert await store.reserve(lease, ALL) == ()

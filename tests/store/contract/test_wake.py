@@ -21,16 +21,26 @@ from tests.store.jobs import (
 
 
 class Listener:
-    """What was heard, and what the store had to give at that moment."""
+    """What was heard."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._looks: list[asyncio.Task[bool]] = []
         self.lanes: list[str] = []
         store.on_work(self._heard)
 
     def _heard(self, lane: str) -> None:
         self.lanes.append(lane)
+
+
+class Looker(Listener):
+    """And what the store had to give at that moment. To be asked, or its looks are left alone."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._looks: list[asyncio.Task[bool]] = []
+
+    def _heard(self, lane: str) -> None:
+        super()._heard(lane)
         self._looks.append(asyncio.ensure_future(self._is_due(lane)))
 
     async def _is_due(self, lane: str) -> bool:
@@ -49,7 +59,7 @@ async def turn() -> None:
 
 async def test_a_queued_job_is_heard_of_once_it_is_committed(database: Database) -> None:
     async with database.open() as store:
-        listener = Listener(store)
+        listener = Looker(store)
         await queued_job(store, database)
         await turn()
         assert listener.lanes == [LANE]
@@ -58,7 +68,7 @@ async def test_a_queued_job_is_heard_of_once_it_is_committed(database: Database)
 
 async def test_a_job_put_back_is_heard_of(database: Database) -> None:
     async with database.open() as store:
-        listener = Listener(store)
+        listener = Looker(store)
         lease = await running_job(store, database)
         await store.put_back(lease, FAILED, database.clock.now() + 1)
         await turn()
