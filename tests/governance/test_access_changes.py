@@ -19,7 +19,7 @@ from hermod.governance.admins import AdminSecrets
 from hermod.governance.documents import to_document
 from hermod.governance.registration import copy_of
 from hermod.governance.sessions import proof_of
-from tests.support.desk import ADMIN_TOKEN, KEY, VALUE, Desk, open_desks
+from tests.support.desk import ADMIN_TOKEN, KEY, OPENED, VALUE, Desk, open_desks
 from tests.support.tokens import AUDIENCE, ISSUER, claims, key_set, rsa, signed
 
 WITH_VALUE = ((b"x-bf-vk", VALUE.encode()),)
@@ -53,6 +53,41 @@ async def test_a_change_of_a_key_counts_at_once(tmp_path: Path) -> None:
         identity = await access.resolve(WITH_VALUE)
         assert identity.key is not None
         assert identity.key.name == "renamed"
+
+
+async def test_a_key_that_was_seen_a_moment_ago_expires_in_time(tmp_path: Path) -> None:
+    async with opened(tmp_path) as desk:
+        access = desk.access()
+        await desk.put(replace(KEY, expires_at=desk.clock.now() + 1_000_000))
+        for _ in range(2):
+            assert (await access.resolve(WITH_VALUE)).principal.owner == "vk:key-1"
+        desk.clock.advance(1)
+        assert await status(access.resolve(WITH_VALUE)) == 403
+        assert (await access.resolve_reader(WITH_VALUE)).principal.owner == "vk:key-1"
+
+
+async def test_a_dummy_that_was_let_in_says_nothing_in_another_header_or_beside_a_key(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as desk:
+        access = desk.access(OPENED, AdminSecrets())
+        dummy = (b"x-api-key", b"dummy")
+        for _ in range(2):
+            assert (await access.resolve((dummy,))).principal.owner == "open"
+        assert await status(access.resolve(((b"x-bf-vk", b"dummy"),))) == 403
+        assert (await access.resolve((dummy, *WITH_VALUE))).principal.owner == "vk:key-1"
+        await desk.put(replace(KEY, secret_hash=hashlib.sha256(b"dummy").hexdigest()))
+        assert (await access.resolve(((b"x-bf-vk", b"dummy"),))).principal.owner == "vk:key-1"
+        assert await status(access.resolve(WITH_VALUE)) == 403
+
+
+async def test_who_is_remembered_is_not_without_number(tmp_path: Path) -> None:
+    async with opened(tmp_path) as desk:
+        access = desk.access(OPENED, AdminSecrets())
+        for n in range(10_100):
+            await access.resolve(((b"x-api-key", b"%d" % n),))
+        assert len(access._lately) <= 10_000
+        assert (await access.resolve(WITH_VALUE)).principal.owner == "vk:key-1"
 
 
 async def test_a_key_whose_team_cannot_be_read_may_only_read_its_jobs(tmp_path: Path) -> None:

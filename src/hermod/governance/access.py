@@ -37,6 +37,10 @@ _DIRECT: Final = b"x-bf-direct-key"
 _JWT: Final = re.compile(rb"eyJ[\w-]+\.[\w-]+\.[\w-]*")
 """RFC 7515, compact; its header is a JSON object."""
 
+_KEPT: Final = 10_000
+"""Credentials that are remembered."""
+_FOR_EVER: Final = 1 << 62
+
 Headers = Iterable[tuple[bytes, bytes]]
 Shown = tuple[bytes, Identity]
 """A header, and whose credential is in it."""
@@ -85,6 +89,9 @@ class Access:
         self._book: Book | None = None
         self._keys: dict[bytes, Identity] = {}
         """By the SHA-256 of the whole secret; two that begin alike never meet (CVE-2026-35030)."""
+        self._lately: dict[bytes, tuple[Identity, int]] = {}
+        """What came of a header that came alone, by the SHA-256 of its value and by its name: who
+        it is and until when, as long as the book is in force. Nothing of tokens."""
         self.takes_direct_keys: Final = rules.takes_direct_keys
 
     async def resolve(self, headers: Headers) -> Identity:
@@ -94,10 +101,22 @@ class Access:
         good; 403 for a virtual key that there is not, or that is not in force, and for a token
         that may only read; 400 for credentials that contradict each other (wire-contract 4.3).
         """
-        found = await self._credentials(headers)
-        if not found:
+        given = [header for header in headers if header[0] in _HOLD_CREDENTIALS]
+        if not given:
             return self._without()
-        identity = _agreed(found)
+        alone = _alone(given)
+        lately = self._seen_lately(alone)
+        return await self._resolve(given, alone) if lately is None else lately
+
+    def _seen_lately(self, alone: bytes | None) -> Identity | None:
+        """Who made a call with this before, and may still."""
+        self._now_known()
+        lately = self._lately.get(alone) if alone is not None else None
+        return lately[0] if lately is not None and self._clock.now() < lately[1] else None
+
+    async def _resolve(self, given: Headers, alone: bytes | None) -> Identity:
+        found = await self._credentials(given)
+        identity = _agreed(found) if found else self._without()
         if identity is UNKNOWN_KEY:
             raise _refused(403, "virtual_key_not_found", "Virtual key not found")
         if identity.key is not None:
@@ -106,7 +125,15 @@ class Access:
                 raise Refused(failure)
         if not identity.may_infer:
             raise _refused(403, "insufficient_scope", "The token may only read jobs")
+        if alone is not None and (not found or identity.via == "virtual_key"):
+            self._remember(alone, identity)
         return identity
+
+    def _remember(self, alone: bytes, identity: Identity) -> None:
+        if len(self._lately) >= _KEPT:
+            self._lately.clear()
+        ends_at = None if identity.key is None else identity.key.expires_at
+        self._lately[alone] = identity, _FOR_EVER if ends_at is None else ends_at
 
     async def resolve_reader(self, headers: Headers) -> Identity:
         """The same for a request that only reads jobs.
@@ -115,7 +142,11 @@ class Access:
         everybody sees: jobs of nobody where access is open, and else nothing, without a word about
         why (wire-contract 3.6, 5). Raises Refused with 400 or 401.
         """
-        found = await self._credentials(headers)
+        given = [header for header in headers if header[0] in _HOLD_CREDENTIALS]
+        lately = self._seen_lately(_alone(given)) if given else None
+        if lately is not None:
+            return lately
+        found = await self._credentials(given)
         if not found:
             return self._without()
         identity = _agreed(found)
@@ -152,6 +183,8 @@ class Access:
         Where there are several that are different, one of them was guessed.
         """
         found: bool | None = None
+        if not self._admins.have_password:
+            return None
         for name, value in headers:
             if name in _TAKE_PASSWORDS:
                 shown = self._admins.is_password(_after_any_scheme(name, value))
@@ -264,6 +297,7 @@ class Access:
         if book is not self._book:
             self._book = book
             self._keys.clear()
+            self._lately.clear()
         return book
 
     def _without(self) -> Identity:
@@ -281,6 +315,14 @@ class Access:
     def _shown(self, identity: Identity) -> Identity:
         is_shown = self._is_open and identity is not UNKNOWN_KEY
         return seeing_open(identity) if is_shown else identity
+
+
+def _alone(given: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+    """What the only credential of a request is remembered under."""
+    if len(given) != 1:
+        return None
+    name, value = given[0]
+    return hashlib.sha256(value).digest() + name
 
 
 def _agreed(found: Sequence[Shown]) -> Identity:

@@ -45,6 +45,11 @@ class Admins:
         self._book: Book | None = None
         self._sessions: dict[bytes, Session] = {}
 
+    @property
+    def have_password(self) -> bool:
+        """Whether there is one that could be shown, or guessed."""
+        return self._password is not None
+
     def by_token(self, secret: bytes) -> Identity | None:
         """Whoever has the token of the settings."""
         is_theirs = bool(self._token) and hmac.compare_digest(secret, self._token)

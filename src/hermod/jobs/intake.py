@@ -117,6 +117,7 @@ class Intake:
         """
         self._clock = clock
         self._known_providers = known_providers
+        self._also_bare = _AlsoBare(known_providers)
         self._settings = settings
         self._vault = vault or Vault()
         self._place = place
@@ -133,7 +134,7 @@ class Intake:
         """
         known = self._known_providers
         if identity.key is not None and self._place is not None:
-            known = _AlsoBare(known)
+            known = self._also_bare
         if isinstance(kind, FormKind):
             assert asked.form is not None
             return kind.check(asked.form, known)
