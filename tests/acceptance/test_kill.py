@@ -61,8 +61,8 @@ def blows(verdict: dict[str, Any], victim: str = "") -> dict[str, int]:
 
 def test_every_accepted_job_ends_once_although_the_gateway_is_killed(tmp_path: Path) -> None:
     kept = tmp_path / "evidence"
-    verdict = passed("--jobs", "300", "--kills", "3", "--seed", "1", "--keep", str(kept))
-    assert verdict["accepted"] >= 300
+    verdict = passed("--jobs", "200", "--kills", "3", "--seed", "1", "--keep", str(kept))
+    assert verdict["accepted"] >= 200
     assert blows(verdict) == {"kill": 3}
     assert verdict["attempts"]["unknown"] > 0
     assert verdict["failed"]["budget_exceeded"] > 0
@@ -78,19 +78,19 @@ def test_a_gateway_killed_while_it_starts_loses_nothing() -> None:
 
 def test_a_gateway_beside_the_killed_one_changes_nothing() -> None:
     flags = ("--gateways", "2", "--workers", "0")
-    verdict = passed("--jobs", "300", "--kills", "3", "--freezes", "1", "--seed", "3", *flags)
+    verdict = passed("--jobs", "200", "--kills", "3", "--freezes", "1", "--seed", "3", *flags)
     assert blows(verdict) == {"kill": 3, "freeze": 1}
 
 
 def test_two_gateways_and_two_workers_on_one_app_dir_lose_nothing() -> None:
     flags = ("--gateways", "2", "--workers", "2")
-    verdict = passed("--jobs", "300", "--kills", "4", "--freezes", "1", "--seed", "4", *flags)
+    verdict = passed("--jobs", "200", "--kills", "4", "--freezes", "1", "--seed", "4", *flags)
     assert blows(verdict, "gateway")["kill"] == blows(verdict, "worker")["kill"] == 2
 
 
 def test_two_gateways_and_two_workers_on_postgresql_lose_nothing(database: str) -> None:
     flags = ("--database", database, "--lease-s", "4")
-    verdict = passed("--jobs", "300", "--kills", "4", "--freezes", "1", "--seed", "5", *flags)
+    verdict = passed("--jobs", "200", "--kills", "4", "--freezes", "1", "--seed", "5", *flags)
     assert blows(verdict, "gateway")["kill"] == blows(verdict, "worker")["kill"] == 2
     assert blows(verdict, "worker")["freeze"] == 1
 
@@ -101,7 +101,7 @@ def test_a_postgresql_that_is_killed_too_loses_nothing() -> None:
         Path(folder).chmod(0o711)
         binaries = programs_for(server_account(), site_folder(), Path(folder))
         flags = ("--start-postgres", "--postgres-bin", str(binaries), "--lease-s", "4")
-        verdict = passed("--jobs", "300", "--kills", "6", "--seed", "6", *flags)
+        verdict = passed("--jobs", "200", "--kills", "6", "--seed", "6", *flags)
     assert sum(blows(verdict, "database").values()) == 2
     assert verdict["service_back"]["of"] >= 1
 

@@ -42,7 +42,7 @@ from tests.store.backends import BACKENDS, SECOND, Database
 from tests.store.jobs import ADMIN, COMPLETED, LEASE_S, OWNER, new_job
 from tests.support.postgres import Cluster
 
-EXAMPLES = {"SqliteDatabase": 80, "PostgresDatabase": 20}
+EXAMPLES = {"SqliteDatabase": 60, "PostgresDatabase": 15}
 """So many that both take less than half a minute: a server is further away than a file."""
 
 QUEUE_WAIT_S = 3 * LEASE_S
