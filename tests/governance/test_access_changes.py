@@ -323,3 +323,55 @@ def _ids(key: VirtualKey) -> list[str]:
     (config,) = key.provider_configs
     limits = (key.budget, key.rate_limit, config.budget, config.rate_limit)
     return [key.id, config.id, *(limit.id for limit in limits if limit is not None)]
+
+
+# What another process has made this very second
+
+
+async def test_a_key_that_was_made_elsewhere_a_moment_ago_is_known(tmp_path: Path) -> None:
+    async with open_desks(tmp_path, 2) as (here, there):
+        access = here.access(OPENED, AdminSecrets())
+        await there.put(KEY)
+        assert (await access.resolve(WITH_VALUE)).principal.owner == "vk:key-1"
+
+
+async def test_a_job_of_such_a_key_can_be_read(tmp_path: Path) -> None:
+    async with open_desks(tmp_path, 2) as (here, there):
+        access = here.access()
+        await there.put(KEY)
+        assert (await access.resolve_reader(WITH_VALUE)).principal.owner == "vk:key-1"
+
+
+async def test_the_first_token_that_was_made_elsewhere_is_never_taken_for_a_dummy(
+    tmp_path: Path,
+) -> None:
+    async with open_desks(tmp_path, 2) as (here, there):
+        await there.put(KEY)
+        await here.governor.refresh()
+        access = here.access(OPENED, AdminSecrets())
+        token = await there.issuer.token_for(KEY, 60.0, there.clock.now())
+        shown = ((b"authorization", b"Bearer " + token.encode()),)
+        assert (await access.resolve(shown)).principal.owner == "vk:key-1"
+
+
+async def test_a_token_that_is_said_to_be_our_own_is_refused_where_there_are_none(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as desk:
+        forged = signed(claims(desk.now_s, iss="hermod", aud="hermod"), rsa(), "RS256")
+        shown = ((b"authorization", b"Bearer " + forged.encode()),)
+        assert await status(desk.access(OPENED, AdminSecrets()).resolve(shown)) == 401
+        other = signed(claims(desk.now_s), rsa(), "RS256")
+        shown = ((b"authorization", b"Bearer " + other.encode()),)
+        access = desk.access(OPENED, AdminSecrets())
+        assert (await access.resolve(shown)).principal.owner == "open"
+
+
+async def test_whoever_guesses_does_not_have_the_store_read_each_time(tmp_path: Path) -> None:
+    async with open_desks(tmp_path, 2) as (here, there):
+        access = here.access()
+        assert await status(access.resolve(((b"x-bf-vk", b"sk-bf-guess"),))) == 403
+        await there.put(KEY)
+        assert await status(access.resolve(WITH_VALUE)) == 403
+        await asyncio.sleep(0.3)
+        assert (await access.resolve(WITH_VALUE)).principal.owner == "vk:key-1"

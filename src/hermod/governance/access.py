@@ -24,7 +24,6 @@ from hermod.governance.identity import (
     seeing_open,
 )
 from hermod.governance.judge import key_refusal
-from hermod.governance.jwt import is_token
 from hermod.governance.tokens import Tokens
 
 _PRECEDENCE: Final = (b"x-bf-vk", b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key")
@@ -115,7 +114,7 @@ class Access:
         return lately[0] if lately is not None and self._clock.now() < lately[1] else None
 
     async def _resolve(self, given: Headers, alone: bytes | None) -> Identity:
-        found = await self._credentials(given)
+        found = await self._looked_for(given)
         identity = _agreed(found) if found else self._without()
         if identity is UNKNOWN_KEY:
             raise _refused(403, "virtual_key_not_found", "Virtual key not found")
@@ -146,7 +145,7 @@ class Access:
         lately = self._seen_lately(_alone(given)) if given else None
         if lately is not None:
             return lately
-        found = await self._credentials(given)
+        found = await self._looked_for(given)
         if not found:
             return self._without()
         identity = _agreed(found)
@@ -232,8 +231,16 @@ class Access:
             or self._admins.by_token(secret) is not None
             or self._admins.by_session(secret, digest) is not None
             or self._admins.by_password(secret) is not None
-            or (is_token(secret) and self._tokens.are_taken)
+            or self._tokens.takes(secret)
         )
+
+    async def _looked_for(self, given: Headers) -> Sequence[Shown]:
+        """The same as `_credentials`, and once more for a key that nobody knows yet."""
+        found = await self._credentials(given)
+        unknown = any(identity is UNKNOWN_KEY for _, identity in found)
+        if unknown and await self._governor.look_again():
+            return await self._credentials(given)
+        return found
 
     async def _credentials(self, headers: Headers) -> Sequence[Shown]:
         """Who is named in which header, in the fixed order. Raises Refused."""
@@ -254,7 +261,7 @@ class Access:
             if not secret:
                 continue
             identity = self._at_once(secret, is_key=name == b"x-bf-vk")
-            if identity is None and is_token(secret) and self._tokens.are_taken:
+            if identity is None and self._tokens.takes(secret):
                 identity = await self._tokens.identity(secret, hashlib.sha256(secret).digest())
             if identity is not None:
                 found.append((name, self._shown(identity)))
@@ -281,7 +288,7 @@ class Access:
         if known is not None:
             return known
         if is_key:
-            return None if is_token(secret) and self._tokens.are_taken else UNKNOWN_KEY
+            return None if self._tokens.takes(secret) else UNKNOWN_KEY
         return self._admins.by_password(secret)
 
     def _by_key(self, digest: bytes, book: Book) -> Identity | None:

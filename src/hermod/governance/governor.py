@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 PAUSE_S: Final = 1.0
 """How long another gateway's change may stay unseen."""
+_LOOK_PAUSE_S: Final = 0.25
 
 
 class Governor:
@@ -32,6 +33,7 @@ class Governor:
         self._listeners: list[Callable[[], None]] = []
         self._reading = asyncio.Lock()
         self._away = False
+        self._looks_again_at_s = 0.0
         self._told: set[tuple[str, str, int]] = set()
 
     @property
@@ -67,6 +69,18 @@ class Governor:
             log.warning("changes of virtual keys are seen again")
         self._away = False
         return changed
+
+    async def look_again(self) -> bool:
+        """Refresh for somebody who is about to be refused; whether something has changed.
+
+        Another process may have made what they show this very second. But not for everybody:
+        whoever guesses would have the store read all the time.
+        """
+        now_s = asyncio.get_running_loop().time()
+        if now_s < self._looks_again_at_s:
+            return False
+        self._looks_again_at_s = now_s + _LOOK_PAUSE_S
+        return await self.refresh()
 
     async def watch(self, pause_s: float = PAUSE_S) -> None:
         """Refresh for ever, with pauses between."""

@@ -85,6 +85,12 @@ class Issuer:
 
     async def find(self, kid: str | None, algorithm: str) -> TokenKey | None:
         """The key that a token names."""
+        found = self._found(kid, algorithm)
+        if found is None and await self._governor.look_again():
+            found = self._found(kid, algorithm)
+        return found
+
+    def _found(self, kid: str | None, algorithm: str) -> TokenKey | None:
         return chosen([key.public for key in self._now_known().values()], kid, algorithm)
 
     def public_keys(self) -> bytes:

@@ -93,6 +93,15 @@ def is_token(secret: bytes) -> bool:
     return isinstance(header, dict) and "alg" in header
 
 
+def issuer_of(token: bytes) -> str:
+    """Whom a token names as its issuer, be it true or not; empty where it names nobody."""
+    found = _SHAPE.fullmatch(token) if len(token) <= _MAX_BYTES else None
+    try:
+        return "" if found is None else _text(_object(found[2]).get("iss"))
+    except Refused:
+        return ""
+
+
 class Verifier:
     """Judges tokens of several issuers."""
 
@@ -101,8 +110,13 @@ class Verifier:
         self.has_others: Final = any(not one.is_own for one in trusted)
         """Whether anybody but the gateway itself makes tokens."""
         self._trusted = {one.issuer.issuer: one for one in trusted}
+        self._own: Final = {one.issuer.issuer for one in trusted if one.is_own}
         if len(self._trusted) != len(trusted):
             raise ConfigError(["auth.jwt.issuers: an issuer is named twice, or named as our own"])
+
+    def is_own(self, token: bytes) -> bool:
+        """Whether it claims to be a token of the gateway's own."""
+        return issuer_of(token) in self._own
 
     async def verify(self, token: bytes, now: int) -> Verified:
         """The token's claims; `now` in microseconds.

@@ -13,7 +13,7 @@ from hermod.governance.claims import Unmapped, identity_in
 from hermod.governance.governor import Governor
 from hermod.governance.identity import UNKNOWN_KEY, Identity
 from hermod.governance.issuer import Issuer
-from hermod.governance.jwt import Verified, Verifier
+from hermod.governance.jwt import Verified, Verifier, is_token
 from hermod.governance.registration import Registrar
 
 _KEPT_US: Final = 60 * 1_000_000
@@ -48,6 +48,13 @@ class Tokens:
     def are_taken(self) -> bool:
         """Whether tokens mean anything here: some issuer is trusted, or we have made some."""
         return self._verifier.has_others or self._issuer.has_keys
+
+    def takes(self, credential: bytes) -> bool:
+        """Whether it is a token that means something here.
+
+        One that is said to be our own always does: another process may just have made the first.
+        """
+        return is_token(credential) and (self.are_taken or self._verifier.is_own(credential))
 
     def known(self, digest: Digest, now: int) -> Identity | None:
         """Who was seen with this token before, less than a minute ago."""
