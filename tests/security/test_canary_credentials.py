@@ -114,7 +114,7 @@ def configuration(url: str, secrets: Secrets) -> dict[str, Any]:
 
 def manage(admin: Client, url: str, secrets: Secrets, proof: Mapping[str, str]) -> list[str]:
     """Everything that has to do with secrets, done well and badly; what callers may show then."""
-    kept = {"headers": dict(proof)}
+    kept: dict[str, Any] = {"headers": dict(proof)}
     value = r'"value":"sk-bf-[^"]*"'
     found: list[str] = []
     for name in ("made", "rotated"):

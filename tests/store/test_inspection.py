@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ async def test_a_dump_has_every_job_with_its_attempts(database: Database) -> Non
         done: StoredJob(done, '{"mod', "completed", 1, "retry", "openai", 1, None, now, owner=""),
     }
     assert {job.owner for job in dump.jobs} == {"vk:1"}
-    to = {"lane": "openai", "model": "gpt-4o"}
+    to: dict[str, Any] = {"lane": "openai", "model": "gpt-4o"}
     assert {attempt.job_id: attempt for attempt in dump.attempts} == {
         running.job_id: StoredAttempt(running.job_id, 1, "sending", now, None, None, worker, **to),
         done: StoredAttempt(done, 1, "succeeded", now, now, None, worker, **to),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hermod.domain.errors import StoreUnavailable
 from hermod.domain.job import Claim, Lease, NewJob, State
+from hermod.domain.meter import Hold
 from hermod.governance.identity import OPEN
 from hermod.jobs.intake import Asked, Intake, JobSettings
 from hermod.jobs.submit import SubmitJob
@@ -38,10 +39,12 @@ class Slow(SqliteStore):
         self.may_return = asyncio.Event()
         self.fails = False
 
-    async def submit_job(self, job: NewJob, claim: Claim | None = None) -> Lease | None:
+    async def submit_job(
+        self, job: NewJob, claim: Claim | None = None, pending: Hold | None = None
+    ) -> Lease | None:
         assert claim is not None
         self.job_id = job.id
-        lease = None if self.fails else await super().submit_job(job, claim)
+        lease = None if self.fails else await super().submit_job(job, claim, pending)
         self.committed.set()
         await self.may_return.wait()
         if self.fails:

@@ -40,9 +40,11 @@ class Attended(SqliteStore):
         begin = super().begin_attempt
         return await self._let_in(lambda: begin(lease, ended, lease_s))
 
-    async def put_back(self, lease: Lease, ended: Retry, run_at: int) -> bool:
+    async def put_back(
+        self, lease: Lease, ended: Retry, run_at: int, deadline_at: int | None = None
+    ) -> bool:
         put_back = super().put_back
-        return await self._let_in(lambda: put_back(lease, ended, run_at))
+        return await self._let_in(lambda: put_back(lease, ended, run_at, deadline_at))
 
     async def _let_in(self, verb: Callable[[], Awaitable[T]]) -> T:
         door = asyncio.Event()

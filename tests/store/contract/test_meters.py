@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
-from hermod.domain.job import Finish, Lease, Metered, OnUnknown, Retry, State
+from hermod.domain.job import Lease, Metered, OnUnknown, Retry, State
 from hermod.domain.meter import Hold, Meter, Why, Window
 from hermod.store.api import Store
 from tests.store.backends import SECOND, Database
@@ -231,8 +232,8 @@ async def test_the_end_of_a_period_makes_room(database: Database) -> None:
 End = Callable[[Store, Database, Lease], Awaitable[object]]
 
 
-def finish(**changes: object) -> End:
-    return lambda store, _, lease: store.finish_job(lease, Finish(**DONE._asdict() | changes))
+def finish(**changes: Any) -> End:
+    return lambda store, _, lease: store.finish_job(lease, DONE._replace(**changes))
 
 
 def next_attempt(ended: Retry) -> End:
