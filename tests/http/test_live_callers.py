@@ -13,7 +13,7 @@ import pytest
 from hermod.domain.job import IN_HAND_BYTES, AttemptState, Principal
 from hermod.http.live_calls import LiveCalls
 from hermod.jobs.call_now import CallNow
-from hermod.worker.run import Phase
+from hermod.worker.running import Phase
 from tests.support.inprocess import Running, gateway
 
 CHAT = "/v1/chat/completions"

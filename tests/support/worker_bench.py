@@ -34,7 +34,8 @@ from hermod.prices.prices import Prices
 from hermod.store.sqlite import SqliteStore
 from hermod.worker.identity import Identity
 from hermod.worker.lanes import Room
-from hermod.worker.run import Phase, Runner
+from hermod.worker.run import Runner
+from hermod.worker.running import Phase
 from hermod.worker.settings import WorkerSettings
 from hermod.worker.steward import Steward
 from hermod.worker.worker import Worker

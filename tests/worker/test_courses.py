@@ -12,7 +12,7 @@ import pytest
 from hermod.domain.job import AttemptState, Claim, Lease, OnUnknown, Retry, State, Target
 from hermod.domain.outcome import Answer
 from hermod.domain.provider import ProviderSettings
-from hermod.worker.run import Phase
+from hermod.worker.running import Phase
 from tests.support.upstream import Reply, Upstream
 from tests.support.worker_bench import ME, NEVER_S, Bench, bench, eventually, phases, states
 from tests.worker import test_unanswered

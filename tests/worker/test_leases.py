@@ -11,7 +11,7 @@ from hermod.domain.errors import StoreUnavailable
 from hermod.domain.job import AttemptState
 from hermod.store.sqlite import SqliteStore
 from hermod.store.sqlite.store import boot_clock
-from hermod.worker.run import Phase
+from hermod.worker.running import Phase
 from hermod.worker.worker import Worker
 from tests.support.worker_bench import (
     CLOCK,

@@ -22,7 +22,7 @@ from hermod.governance.book import Rules
 from hermod.governance.documents import to_document
 from hermod.prices.data import Data
 from hermod.prices.prices import Prices
-from hermod.worker.run import Phase
+from hermod.worker.running import Phase
 from tests.support.worker_bench import BODY, CLOCK, Bench, bench, eventually, phases, states
 
 CENT: Final = 10_000_000

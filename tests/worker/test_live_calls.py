@@ -14,7 +14,7 @@ from hermod.governance.identity import OPEN
 from hermod.jobs.call_now import CallNow, LiveCall
 from hermod.jobs.intake import Asked, Intake, JobHeaders, JobSettings
 from hermod.kinds.chat_completion import CHAT_COMPLETION
-from hermod.worker.run import Phase
+from hermod.worker.running import Phase
 from hermod.worker.worker import Worker
 from tests.support.failpoints import armed
 from tests.support.worker_bench import ME, NEVER_S, Bench, bench, eventually, phases, states

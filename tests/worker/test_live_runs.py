@@ -10,7 +10,7 @@ from hermod.domain.job import AttemptState, Mode, NewJob, OnUnknown, State
 from hermod.domain.live import Live
 from hermod.domain.outcome import Answer, Fault
 from hermod.jobs.intake import stored
-from hermod.worker.run import Phase
+from hermod.worker.running import Phase
 from hermod.worker.worker import Worker
 from tests.support.failpoints import armed
 from tests.support.worker_bench import BODY, ME, NEVER_S, Bench, bench, eventually, phases

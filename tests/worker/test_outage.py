@@ -11,7 +11,7 @@ from hermod.domain.job import Claim, State
 from hermod.store.sqlite import SqliteStore
 from hermod.worker.identity import Identity
 from hermod.worker.outage import Outage
-from hermod.worker.run import Phase
+from hermod.worker.running import Phase
 from tests.support.worker_bench import CLOCK, NEVER_S, bench, database_in, eventually, phases
 from tests.worker.locked import impatient, locked
 

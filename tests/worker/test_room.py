@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hermod.domain.job import State
-from hermod.worker.run import Phase
+from hermod.worker.running import Phase
 from hermod.worker.worker import Worker
 from tests.support.worker_bench import NEVER_S, bench, eventually, phases
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hermod.domain.job import AttemptState, Claim, OnUnknown, State
 from hermod.worker.identity import Identity
-from hermod.worker.run import Phase
+from hermod.worker.running import Phase
 from tests.support.worker_bench import NEVER_S, bench, eventually, phases, states
 
 

@@ -10,7 +10,7 @@ import pytest
 from hermod.domain.errors import StoreUnavailable
 from hermod.domain.job import AttemptState, Claim, ClaimedJob, Lease, OnUnknown, Retry, State
 from hermod.store.sqlite import SqliteStore
-from hermod.worker.run import Phase
+from hermod.worker.running import Phase
 from tests.support.database import tamper
 from tests.support.worker_bench import (
     CLOCK,

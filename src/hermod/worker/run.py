@@ -5,8 +5,7 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -23,7 +22,6 @@ from hermod.domain.job import (
     AttemptState,
     ClaimedJob,
     Finish,
-    Lease,
     OnUnknown,
     Principal,
     Retry,
@@ -38,6 +36,7 @@ from hermod.worker.admission import FREE, Admission, Admitted, Later
 from hermod.worker.ends import attempt_state, completed, failed, located, named, unknown
 from hermod.worker.gate import ByteGate
 from hermod.worker.outage import Outage
+from hermod.worker.running import Phase, Run, Stop, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -48,122 +47,6 @@ E = TypeVar("E", Retry, Finish)
 _SECOND = 1_000_000
 _LEAVING = Failure("the gateway is shutting down", status_code=503)
 _UNRECORDED = Failure("the gateway could not finish this call", status_code=503)
-
-
-class Stop(Enum):
-    """Why a run was told to stop."""
-
-    LEASE_LOST = "lease_lost"
-    STORE_AWAY = "store_away"
-    """The lease will run out before it can be renewed."""
-    DRAINED = "drained"
-    CALLER_GONE = "caller_gone"
-    """Nobody waits for the answer any more."""
-    CANCELLED = "cancelled"
-    """The job has ended in the store; only the call is still out."""
-
-
-class _Stopped(Exception):
-    """The run was told to stop."""
-
-
-class Phase(Enum):
-    """What a run is doing, as far as stopping it goes."""
-
-    WRITING = "writing"
-    """Between two of the others: a store verb may be under way."""
-    QUEUEING = "queueing"
-    """Its large body has yet to be let into memory."""
-    CALLING = "calling"
-    """The upstream call is out."""
-    WAITING = "waiting"
-    """A backoff is waited out in the slot."""
-    FINISHING = "finishing"
-    """The end of the job is known and only has to be written."""
-
-
-_INTERRUPTIBLE = frozenset({Phase.QUEUEING, Phase.CALLING, Phase.WAITING})
-
-
-_BETWEEN_STEPS = {
-    Phase.WRITING: frozenset({Stop.DRAINED, Stop.CALLER_GONE, Stop.CANCELLED}),
-    Phase.FINISHING: frozenset({Stop.DRAINED}),
-}
-"""What takes effect at the next step when it comes during a write. A result that is there is
-recorded, whoever has left."""
-
-
-@dataclass(slots=True)
-class Run:
-    """A job in a slot of this process."""
-
-    job: ClaimedJob
-    lease: Lease
-    renewed_at: float
-    """Monotonic, seconds: when the lease was last known to be ours."""
-    suspicion: int = 0
-    """Above zero while it occupies a suspect slot."""
-    task: "asyncio.Task[None] | None" = None
-    stopped: Stop | None = None
-    phase: Phase = Phase.WRITING
-    ended: Retry | None = None
-    """How the attempt ended whose backoff is being waited out."""
-    due_at: int = 0
-    """When that backoff is over, on the wall clock."""
-    is_held_back: bool = False
-    """Whether it left its slot without a call: nobody whom it may ask can be called now."""
-    handle: str | None = None
-    """What the upstream calls the work it has taken for this job and not given yet."""
-    admitted: Admitted = FREE
-    """What the attempt may do, and what is reserved for it."""
-    resumes: bool = False
-    """Whether it asks for work that an attempt before this run ordered, and reserved for."""
-    live: Live | None = None
-    """Who waits for the answer on an open connection. Such a job never runs a second time: it ends
-    here, however it ends."""
-
-    @property
-    def holds(self) -> bool:
-        """Whether there is anything to settle when the attempt ends."""
-        return self.reserved or self.job.held
-
-    @property
-    def reserved(self) -> bool:
-        """Whether anything but its place among the pending jobs is held for it."""
-        return bool(self.admitted.holds) or self.resumes
-
-    @property
-    def settles(self) -> bool:
-        """Whether that is over with the attempt: what it ordered, the next one fetches and pays."""
-        return self.reserved and self.handle is None
-
-    @property
-    def is_elsewhere(self) -> bool:
-        """Whether another provider than its lane's is asked."""
-        target = self.job.target
-        return target is not None and target.provider != self.job.lane
-
-    def stop(self, why: Stop) -> bool:
-        """Have the run end soon; False if it goes on, or was told so before.
-
-        A write to the store is never cut short, a call or a wait is.
-        """
-        if self.stopped is not None or why not in _BETWEEN_STEPS.get(self.phase, Stop):
-            return False  # of the lease, a write hears from the store: it may just have given it up
-        if why is Stop.CALLER_GONE and self.live is not None and self.live.told_all:
-            return False  # clients hang up when they have read the last word
-        self.stopped = why
-        if why is Stop.LEASE_LOST:
-            log.warning("job %s: lease lost, stopping", self.lease.job_id)
-        if self.task is not None and self.phase in _INTERRUPTIBLE:
-            self.task.cancel()
-        return True
-
-    def enter(self, phase: Phase) -> None:
-        """Begin something that `stop` may cut short. Raises when it already was called."""
-        self.phase = phase
-        if self.stopped is not None:
-            raise _Stopped
 
 
 class Runner:
@@ -197,7 +80,7 @@ class Runner:
         """Carry the job to its end, or to the point where it is given back."""
         try:
             await self._execute(run)
-        except (asyncio.CancelledError, _Stopped):
+        except (asyncio.CancelledError, Stopped):
             if run.stopped is None:
                 raise
             if run.live is not None:
@@ -344,7 +227,7 @@ class Runner:
                 return None
             if found is None:
                 run.stopped = Stop.LEASE_LOST
-                raise _Stopped
+                raise Stopped
             if isinstance(found, Fault):
                 return _NotCalled(found)
             left_s = ends_s - self._clock.monotonic()
@@ -419,7 +302,7 @@ class Runner:
             run.live is not None and progress.comes_again,
         )
         if run.stopped is not None:
-            raise _Stopped
+            raise Stopped
         run.phase = Phase.CALLING
         called = await self._caller.call(spec)
         run.phase = Phase.WRITING

@@ -15,7 +15,8 @@ from hermod.domain.suspicion import ALONE_FROM, POISON_AT, SHARED_SUSPECT_SLOTS,
 from hermod.store.api import Store
 from hermod.worker.identity import Identity
 from hermod.worker.lanes import Boundless, Lane, Lanes, Room
-from hermod.worker.run import Phase, Run, Runner, Stop
+from hermod.worker.run import Runner
+from hermod.worker.running import Phase, Run, Stop
 from hermod.worker.settings import WorkerSettings
 from hermod.worker.upkeep import Upkeep
 
